@@ -1,0 +1,129 @@
+"""genai-prices' data file: a list of providers, each with models found by a match rule, USD per million tokens.
+
+Where a price is tiered, the base tier is taken; where it is dated, the one that is in force without a date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from clawbench.catalog.listed import Listed
+from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_million
+from clawbench.types import Rates
+
+# Our names of providers, where this list has others.
+NAMES: dict[str, tuple[str, ...]] = {
+    "gemini": ("google",),
+    "vertex": ("google",),
+    "bedrock": ("aws",),
+    "xai": ("x-ai",),
+    "zai": ("zhipuai",),
+    "azure-openai": ("azure",),
+    "azure-ai": ("azure",),
+    "api.avian.io": ("avian",),
+}
+
+_FIELDS = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+}
+
+
+def recognises(content: Any) -> bool:
+    """Whether parsed JSON is such a file."""
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and all(isinstance(each, dict) and "models" in each and "id" in each for each in content)
+    )
+
+
+class GenaiPrices:
+    """The file as a price list; `content` is its parsed JSON with numbers left as text."""
+
+    def __init__(self, name: str, content: Any) -> None:
+        self.name = name
+        self._providers: dict[str, list[dict[str, Any]]] = {each["id"]: each["models"] for each in content}
+        self.rounded: set[str] = set()
+        self.refused: set[str] = set()
+
+    def find(self, provider: str, model: str) -> Listed | None:
+        """The price of a provider's model; an exact id goes before a rule that matches."""
+        candidates = [entry for name in self._names(provider) for entry in self._providers.get(name, [])]
+        exact = [entry for entry in candidates if entry.get("id") == model]
+        ruled = (entry for entry in candidates if _matches(entry.get("match"), model.lower()))
+        for entry in (*exact, *ruled):
+            listed = self._listed(provider, entry)
+            if listed is not None:
+                return listed
+        return None
+
+    def _names(self, provider: str) -> Iterator[str]:
+        yield from NAMES.get(provider, (provider,))
+        # One router, many companies behind it: the list keeps a provider for each.
+        yield from (name for name in self._providers if name.startswith(f"{provider}_"))
+
+    def _listed(self, provider: str, entry: dict[str, Any]) -> Listed | None:
+        prices = _in_force(entry.get("prices"))
+        key = f"{provider}/{entry.get('id')}"
+        rates: dict[str, int | None] = {}
+        for field, source in _FIELDS.items():
+            value = prices.get(source)
+            if isinstance(value, dict):
+                value = value.get("base")
+            if value is None:
+                rates[field] = None
+                continue
+            try:
+                amount = decimal(str(value))
+            except NotMoney:
+                amount = decimal("-1")
+            if amount < 0 or isinstance(value, bool):
+                self.refused.add(key)
+                return None
+            rates[field], exact = pico_per_token_from_usd_per_million(amount)
+            if not exact:
+                self.rounded.add(key)
+        rate_in, rate_out = rates.pop("input"), rates.pop("output")
+        if rate_in is None or rate_out is None:
+            return None
+        window = entry.get("context_window")
+        return Listed(
+            str(entry.get("id")),
+            Rates(input=rate_in, output=rate_out, **rates),
+            window if isinstance(window, int) and window > 0 else None,
+            None,
+        )
+
+
+def _in_force(prices: Any) -> dict[str, Any]:
+    """One set of prices: the undated one of several."""
+    if isinstance(prices, list):
+        undated = [each for each in prices if isinstance(each, dict) and not each.get("constraint")]
+        prices = (undated or prices)[-1]
+        prices = prices.get("prices", prices) if isinstance(prices, dict) else {}
+    return prices if isinstance(prices, dict) else {}
+
+
+def _matches(rule: Any, model: str) -> bool:
+    """Whether a match rule holds; an unknown rule holds for nothing."""
+    if not isinstance(rule, dict) or len(rule) != 1:
+        return False
+    kind, value = next(iter(rule.items()))
+    if kind in ("or", "and"):
+        quantifier = any if kind == "or" else all
+        return isinstance(value, list) and quantifier(_matches(each, model) for each in value)
+    if not isinstance(value, str):
+        return False
+    value = value if kind == "regex" else value.lower()
+    return (
+        (kind == "equals" and model == value)
+        or (kind == "starts_with" and model.startswith(value))
+        or (kind == "ends_with" and model.endswith(value))
+        or (kind == "contains" and value in model)
+        or (kind == "regex" and re.search(value, model) is not None)
+    )

@@ -1,0 +1,128 @@
+"""LiteLLM's price map: one JSON object by model name, USD per token.
+
+Prices are read as decimal text and become whole pico-USD per token; those that are no whole number (dust of
+somebody's float arithmetic) are rounded to the nearest and named. Models in other modes than chat are left out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from clawbench.catalog.listed import Listed
+from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_token
+from clawbench.types import Rates
+
+# How the map's keys begin for a provider, in order of preference; "" means the bare model name.
+PREFIXES: dict[str, tuple[str, ...]] = {
+    "openai": ("", "openai/"),
+    "azure-openai": ("azure/", ""),
+    "azure-ai": ("azure_ai/",),
+    "alibaba": ("dashscope/",),
+    "together": ("together_ai/",),
+    "fireworks": ("fireworks_ai/", "fireworks_ai/accounts/fireworks/models/"),
+    "vercel-gw": ("vercel_ai_gateway/",),
+    "nvidia": ("nvidia_nim/",),
+    "huggingface": ("huggingface/",),
+    "anthropic": ("", "anthropic/"),
+    "gemini": ("gemini/",),
+    "vertex": ("vertex_ai/", ""),
+    "bedrock": ("", "bedrock/"),
+    "cohere": ("", "cohere/"),
+    "ollama": ("ollama/",),
+    "zai": ("zai/",),
+}
+
+# Where the map's key means another company's model of the same name, unless litellm_provider agrees.
+BARE_OWNERS: dict[str, tuple[str, ...]] = {
+    "openai": ("openai", "text-completion-openai"),
+    "azure-openai": ("azure", "openai"),
+    "anthropic": ("anthropic",),
+    "vertex": ("vertex_ai", "vertex_ai-language-models"),
+    "bedrock": ("bedrock", "bedrock_converse"),
+    "cohere": ("cohere", "cohere_chat"),
+}
+
+_FIELDS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached_input": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "reasoning": "output_cost_per_reasoning_token",
+}
+
+
+def recognises(content: Any) -> bool:
+    """Whether parsed JSON is such a map."""
+    return isinstance(content, dict) and any(
+        isinstance(entry, dict) and _FIELDS["input"] in entry for entry in content.values()
+    )
+
+
+class LiteLLMPrices:
+    """The map as a price list; `content` is its parsed JSON with numbers left as text."""
+
+    def __init__(self, name: str, content: Any) -> None:
+        self.name = name
+        self._entries: dict[str, dict[str, Any]] = {
+            key: entry for key, entry in content.items() if isinstance(entry, dict)
+        }
+        self.rounded: set[str] = set()
+        self.refused: set[str] = set()
+
+    def find(self, provider: str, model: str) -> Listed | None:
+        """The price of a provider's model; None if the map has none that can be used."""
+        for key in _keys(provider, model):
+            entry = self._entries.get(key)
+            if entry is None or not _is_chat(entry) or not _is_owned(provider, key, entry):
+                continue
+            listed = self._listed(key, entry)
+            if listed is not None:
+                return listed
+        return None
+
+    def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
+        rates: dict[str, int | None] = {}
+        for field, source in _FIELDS.items():
+            value = entry.get(source)
+            if value is None:
+                rates[field] = None
+                continue
+            try:
+                amount = decimal(str(value))
+            except NotMoney:
+                amount = Decimal(-1)
+            if amount < 0 or isinstance(value, bool):
+                self.refused.add(key)
+                return None
+            rates[field], exact = pico_per_token_from_usd_per_token(amount)
+            if not exact:
+                self.rounded.add(key)
+        rate_in, rate_out = rates.pop("input"), rates.pop("output")
+        if rate_in is None or rate_out is None:
+            return None
+        return Listed(
+            key,
+            Rates(input=rate_in, output=rate_out, **rates),
+            _count(entry.get("max_input_tokens")),
+            _count(entry.get("max_output_tokens")),
+        )
+
+
+def _keys(provider: str, model: str) -> list[str]:
+    """The map's possible names of a provider's model, most specific first."""
+    prefixes = PREFIXES.get(provider, (f"{provider}/",))
+    return [prefix + name for prefix in prefixes for name in dict.fromkeys((model, model.lower()))]
+
+
+def _is_chat(entry: dict[str, Any]) -> bool:
+    return entry.get("mode", "chat") in ("chat", "responses", "completion")
+
+
+def _is_owned(provider: str, key: str, entry: dict[str, Any]) -> bool:
+    owners = BARE_OWNERS.get(provider)
+    return "/" in key or owners is None or entry.get("litellm_provider") in owners
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

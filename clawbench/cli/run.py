@@ -1,0 +1,73 @@
+"""`clawbench run PLAN`: run a plan, print its figures, write its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from clawbench.analysis.tables import summary
+from clawbench.analysis.terminal import print_summary
+from clawbench.cli.console import console
+from clawbench.config.plan import load_plan
+from clawbench.experiments.runner import ClockName, Silence, run_plan
+from clawbench.progress import Bar
+from clawbench.walltime import now, stopwatch
+
+
+@click.command("run")
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that keeps runs.",
+)
+@click.option("--seed", "seeds", type=int, multiple=True, help="Instead of the plan's seeds; may be repeated.")
+@click.option("--strategy", "strategies", multiple=True, help="Instead of the plan's strategies; may be repeated.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the plan; may be repeated."
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["virtual", "wall"]),
+    default="virtual",
+    show_default=True,
+    help="virtual: as fast as the machine can; wall: in real time.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the latest unfinished run of this plan.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--digest", "only_digest", is_flag=True, help="Print only the digest of the run's records.")
+def command(
+    plan: Path,
+    out: Path,
+    seeds: tuple[int, ...],
+    strategies: tuple[str, ...],
+    overrides: tuple[str, ...],
+    clock: ClockName,
+    resume: bool,
+    as_json: bool,
+    only_digest: bool,
+) -> None:
+    """Run PLAN (a TOML file, see configs/README.md) and report."""
+    loaded = load_plan(plan, overrides=overrides, seeds=seeds, strategies=strategies)
+    quiet = as_json or only_digest
+    folder = run_plan(
+        loaded,
+        out=out,
+        created_at=now(),
+        stopwatch=stopwatch,
+        clock=clock,
+        resume=resume,
+        progress=Silence() if quiet else Bar(),
+    )
+    if only_digest:
+        click.echo(folder.manifest["digest"])
+    elif as_json:
+        figures = {"manifest": folder.manifest, "summary": summary(folder).to_dicts(), "path": str(folder.path)}
+        click.echo(msgspec.json.encode(figures))
+    else:
+        print_summary(folder, console())
+        click.echo(f"Report: {folder.path / 'report.html'}")

@@ -1,0 +1,107 @@
+"""`clawbench serve`: the gateway behind a socket, answering from recordings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import count
+from pathlib import Path
+from uuid import uuid4  # noqa: TID251  (the name of this server's life; ids are handed in from here)
+
+import click
+import uvicorn
+
+from clawbench.clock import LoopClock
+from clawbench.config.plan import Plan, load_plan, plan_of_cassettes
+from clawbench.errors import UsageError
+from clawbench.experiments.cell import build_app
+from clawbench.experiments.prepare import Prepared, prepare
+from clawbench.gateway.records import NullWriter
+from clawbench.server.app import App
+from clawbench.walltime import now
+
+DEFAULT_PORT = 1420
+
+
+@click.command("serve")
+@click.argument("plan", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--cassettes",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Serve these recordings without a plan; may be repeated.",
+)
+@click.option(
+    "--matching",
+    type=click.Choice(["strict", "exact_then_nearest"]),
+    help="May a request that was never recorded get the nearest answer? [as the plan says; strict with --cassettes]",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the plan; may be repeated."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: any free one.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of every draw.")
+def command(
+    plan: Path | None,
+    cassettes: tuple[Path, ...],
+    matching: str | None,
+    overrides: tuple[str, ...],
+    host: str,
+    port: int,
+    seed: int,
+) -> None:
+    """Serve an OpenAI-compatible endpoint from PLAN's offers and recordings, or from --cassettes alone.
+
+    Answers come at the pace of the recordings. Needs no key.
+    """
+    if (plan is None) == (not cassettes):
+        raise UsageError("give either a plan or --cassettes DIR. Example: clawbench serve configs/quickstart.toml")
+    if matching:
+        overrides = (*overrides, f"replay.matching={matching}")
+    loaded = load_plan(plan, overrides=overrides) if plan else plan_of_cassettes(cassettes, overrides=overrides)
+    prepared = prepare(loaded)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed))
+
+
+async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: int) -> None:
+    clock = LoopClock()
+    run_id = uuid4().hex[:8]
+    numbers = count()
+    app = build_app(
+        prepared,
+        prepared.transport(clock, seed=seed, paced=True),
+        strategy=plan.table.gateway.default_strategy,
+        seed=seed,
+        clock=clock,
+        writer=NullWriter(),
+        run_id="live",
+        ids=lambda: f"{run_id}-{next(numbers):06d}",
+        epoch_s=int(now().timestamp()),
+    )
+    server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
+    await server.serve()
+    if not server.started:
+        raise UsageError(f"could not listen on {host}:{port}; choose another with --port (0: any free one)")
+
+
+class _Announcing(uvicorn.Server):
+    """uvicorn's server, saying where it listens once it does."""
+
+    def __init__(self, app: App, *, host: str, port: int, models: int) -> None:
+        super().__init__(
+            uvicorn.Config(app, host=host, port=port, log_level="error", access_log=False, server_header=False)
+        )
+        self._models = models
+
+    async def startup(self, sockets: object = None) -> None:
+        try:
+            await super().startup()
+        except SystemExit:
+            # uvicorn leaves the process when it cannot bind; the command line says why instead.
+            return
+        for server in self.servers:
+            host, port = server.sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            click.echo(f"clawbench serves {self._models} models on http://{shown}:{port}/v1 (Ctrl-C ends it)")

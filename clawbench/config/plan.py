@@ -1,0 +1,296 @@
+"""A plan: what to run, as declared values. `configs/README.md` documents every key for its users.
+
+Paths in a plan are relative to the plan's file. Nothing here opens a cassette or a price map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from clawbench.config.read import convert, load, with_overrides
+from clawbench.errors import PlanError, RequestError, did_you_mean
+from clawbench.gateway.limits import Limits
+from clawbench.money import pico_per_token_from_usd_per_million
+from clawbench.routing.reference import TAGS, tags_of
+from clawbench.routing.strategies import STRATEGIES
+from clawbench.schema import SCHEMA_VERSION
+from clawbench.types import LatencyProfile, Offer, Rates
+
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+ShortName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class ProfileTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast an offer answers where a recording does not say. See `types.LatencyProfile`."""
+
+    ttft_s_median: Positive
+    ttft_s_sigma: Positive
+    token_rate_median: Positive
+    token_rate_sigma: Positive
+    source: str
+
+    def profile(self) -> LatencyProfile:
+        return LatencyProfile(
+            ttft_s_median=self.ttft_s_median,
+            ttft_s_sigma=self.ttft_s_sigma,
+            token_rate_median=self.token_rate_median,
+            token_rate_sigma=self.token_rate_sigma,
+            source=self.source,
+        )
+
+
+class PriceTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """USD per million tokens, as decimal numbers or text; exact. See `types.Rates` for what an absent one means."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+
+    def rates(self, where: str) -> Rates:
+        """Raises `PlanError` for a negative price or one that is no whole number of pico-USD per token."""
+
+        def pico(key: str, value: Decimal | None) -> int | None:
+            if value is None:
+                return None
+            if not value.is_finite() or value < 0:
+                raise PlanError(f"{where}.{key} must be a price of 0 or more, got {value}")
+            rate, exact = pico_per_token_from_usd_per_million(value)
+            if not exact:
+                raise PlanError(f"{where}.{key} = {value} is finer than 0.000001 USD per million tokens")
+            return rate
+
+        rate_in, rate_out = pico("input", self.input), pico("output", self.output)
+        assert rate_in is not None
+        assert rate_out is not None
+        return Rates(
+            input=rate_in,
+            output=rate_out,
+            cached_input=pico("cached_input", self.cached_input),
+            cache_write=pico("cache_write", self.cache_write),
+            reasoning=pico("reasoning", self.reasoning),
+        )
+
+
+class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[offers]]`."""
+
+    provider: ShortName
+    model: str
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^/\s]+")]
+    id: str | None = None
+    upstream_model: str | None = None
+    dialect: str = "openai_chat"
+    usd_per_mtok: PriceTable | None = None
+    context_window: Count | None = None
+    max_output_tokens: Count | None = None
+    capabilities: list[Literal["tools", "vision", "audio", "json_schema", "logprobs", "n"]] | None = None
+    profile: ProfileTable | None = None
+
+    def offer(self) -> Offer:
+        offer_id = self.id or f"{self.provider}/{self.model}"
+        if not offer_id.isascii() or not offer_id.isprintable():
+            raise PlanError(f"offers: id {offer_id!r} must be printable ASCII; it is sent in response headers")
+        where = f"offers.{offer_id}.usd_per_mtok"
+        return Offer(
+            id=offer_id,
+            provider=self.provider,
+            model=self.model,
+            upstream_model=self.upstream_model or self.model,
+            base_url=self.base_url.rstrip("/"),
+            dialect=self.dialect,
+            rates=self.usd_per_mtok.rates(where) if self.usd_per_mtok else None,
+            price_source="plan" if self.usd_per_mtok else None,
+            context_window=self.context_window,
+            max_output_tokens=self.max_output_tokens,
+            capabilities=frozenset(self.capabilities) if self.capabilities is not None else None,
+            profile=self.profile.profile() if self.profile else None,
+        )
+
+
+class RecordedOffersTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[recorded_offers]`: make an offer of every (host, path prefix, model) that the cassettes hold successes of."""
+
+    prices: list[str] = []  # price maps in LiteLLM's format, for offers without a price in the plan
+    profiles: dict[str, ProfileTable] = {}  # by provider; "default" for the others
+
+
+class WorkloadTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[workload]`: what clients ask, how often."""
+
+    name: ShortName = "recorded"
+    kind: Literal["poisson", "constant", "bursty", "closed_loop"] = "poisson"
+    requests: Count = 1000  # in every cell
+    rate_rps: Positive = 10.0
+    cv: Positive = 2.0  # bursty: coefficient of variation of the gaps
+    concurrency: Count = 8  # closed_loop: clients, each asking again once answered
+    model: str = "*"
+    prompts: str = "recorded"  # "recorded", or a JSONL file
+    order: Literal["shuffled", "cycle"] = "shuffled"
+    stream: Literal["as_recorded"] | float = "as_recorded"  # or the share of requests to be streamed
+
+
+class ReplayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[replay]`: what answers."""
+
+    cassettes: list[str]
+    matching: Literal["exact_then_nearest", "strict"] = "exact_then_nearest"
+    formats: list[str] | None = None  # None: all that are read
+    dialects: list[str] | None = None
+    missing: str | None = None  # the way out that the error names where a cassette folder is absent
+
+
+class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[gateway]`: see `gateway/limits.py`."""
+
+    attempts_max: Count = 3
+    request_timeout_s: Positive = 120.0
+    default_strategy: str = "price"  # for `serve`: what a model without tags means
+
+    def limits(self) -> Limits:
+        return Limits(attempts_max=self.attempts_max, request_timeout_s=self.request_timeout_s)
+
+
+class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole plan file."""
+
+    name: ShortName
+    strategies: list[str]
+    replay: ReplayTable
+    description: str = ""
+    seeds: list[int] = field(default_factory=lambda: [1])
+    workload: WorkloadTable = WorkloadTable()
+    gateway: GatewayTable = GatewayTable()
+    offers: list[OfferTable] = []
+    recorded_offers: RecordedOffersTable | None = None
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A checked plan with paths made absolute. `hash` is over its resolved values, overrides included."""
+
+    path: Path
+    table: PlanTable
+    hash: str
+    cassettes: tuple[Path, ...]
+    price_maps: tuple[Path, ...]
+    prompt_file: Path | None
+    offers: tuple[Offer, ...]
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def run_id(self) -> str:
+        """hash(plan, seeds, schema version); the same plan gives the same id wherever it lies."""
+        return sha256(f"{self.hash}\x1f{self.table.seeds}\x1f{SCHEMA_VERSION}".encode()).hexdigest()
+
+
+def load_plan(
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    strategies: Sequence[str] | None = None,
+) -> Plan:
+    """Read and check a plan; `seeds` and `strategies` replace the plan's own. Raises `PlanError`."""
+    data = load(path, overrides)
+    if seeds:
+        data["seeds"] = list(seeds)
+    if strategies:
+        data["strategies"] = list(strategies)
+    return _plan(data, path=path)
+
+
+def _plan(data: dict[str, Any], *, path: Path) -> Plan:
+    table = convert(data, PlanTable, file=path)
+    try:
+        _check(table)
+        offers = tuple(offer.offer() for offer in table.offers)
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from error
+    base = path.parent
+    prompts = table.workload.prompts
+    plan = Plan(
+        path=path,
+        table=table,
+        hash=sha256(msgspec.json.encode(_values(table), order="deterministic")).hexdigest(),
+        cassettes=tuple(base / cassette for cassette in table.replay.cassettes),
+        price_maps=tuple(base / price_map for price_map in _price_maps(table)),
+        prompt_file=None if prompts == "recorded" else base / prompts,
+        offers=offers,
+    )
+    _check_files(plan)
+    return plan
+
+
+def plan_of_cassettes(paths: Sequence[Path], *, overrides: Sequence[str] = ()) -> Plan:
+    """A plan that was never written: serve these recordings as they are, strictly. Raises `PlanError`."""
+    data: dict[str, Any] = {
+        "name": "cassettes",
+        "strategies": ["price"],
+        "replay": {"cassettes": [str(path.resolve()) for path in paths], "matching": "strict"},
+        "gateway": {"default_strategy": "round_robin"},
+        "recorded_offers": {},
+    }
+    return _plan(with_overrides(data, overrides), path=Path("--cassettes"))
+
+
+def _values(table: PlanTable) -> Any:
+    """The plan's values without what cannot change a result."""
+    values = msgspec.to_builtins(table)
+    values.pop("description")
+    values.pop("seeds")
+    values["replay"].pop("missing")
+    return values
+
+
+def _price_maps(table: PlanTable) -> list[str]:
+    return table.recorded_offers.prices if table.recorded_offers else []
+
+
+def _check(table: PlanTable) -> None:
+    for strategy in table.strategies:
+        check_strategy(strategy)
+    check_strategy(table.gateway.default_strategy)
+    for key, values in (("strategies", table.strategies), ("seeds", table.seeds)):
+        if not values:
+            raise PlanError(f"{key} is empty; give at least one")
+        if len(set(values)) != len(values):
+            raise PlanError(f"{key} names one twice: {values}")
+    if any(not -(2**63) <= seed < 2**63 for seed in table.seeds):
+        raise PlanError("seeds must fit 64 bits")
+    if not table.replay.cassettes:
+        raise PlanError("replay.cassettes is empty; give at least one file or folder")
+    if not table.offers and table.recorded_offers is None:
+        raise PlanError("there is no [[offers]] and no [recorded_offers]; one of them must say who serves")
+
+
+def check_strategy(strategy: str) -> None:
+    """Raises `PlanError` unless `strategy` is a baseline's name, a tag, or tags joined by '@'."""
+    if strategy in STRATEGIES:
+        return
+    try:
+        tags_of(strategy)
+    except RequestError:
+        known = sorted(set(STRATEGIES) | set(TAGS))
+        raise PlanError(
+            f'strategy "{strategy}" is not known.{did_you_mean(strategy, known)} '
+            f"Known: {', '.join(known)}; tags may be joined, as in price@latency."
+        ) from None
+
+
+def _check_files(plan: Plan) -> None:
+    for path in (*plan.cassettes, *plan.price_maps, *([plan.prompt_file] if plan.prompt_file else [])):
+        if not path.exists():
+            way_out = plan.table.replay.missing or "Paths in a plan are relative to the plan's file."
+            raise PlanError(f"{plan.path}: {path} does not exist. {way_out}")

@@ -1,0 +1,165 @@
+"""Opens what a plan names: recordings, offers, prices, requests. What comes out is shared by all cells of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clawbench.cassettes.store import BoundStore, CassetteStore, open_store
+from clawbench.catalog.catalog import Catalog
+from clawbench.catalog.price_maps import PriceMap, read_price_maps
+from clawbench.clock import Clock
+from clawbench.config.plan import Plan
+from clawbench.errors import CassetteError, PlanError
+from clawbench.experiments.recorded_offers import offers_of_recordings
+from clawbench.transports.cassette import CassetteTransport
+from clawbench.types import ChatRequest, Offer
+from clawbench.wires import WIRES, wire_for
+from clawbench.wires.protocol import Wire
+from clawbench.workloads.arrivals import ArrivalProcess, Bursty, ClosedLoop, Constant, Poisson
+from clawbench.workloads.prompts import PromptFile, PromptSource, RecordedPrompts
+from clawbench.workloads.traffic import Traffic
+
+PROBLEMS_SHOWN = 5
+
+
+class Prepared:
+    """What all cells of a run, or a server, share."""
+
+    def __init__(self, plan: Plan, opened: CassetteStore, offers: list[Offer], prices: PriceMap) -> None:
+        self.plan, self.opened = plan, opened
+        self.catalog = Catalog(offers)
+        self.store: BoundStore = opened.bind(offers)
+        self.ineligible = {**self.store.ineligible, **self.store.unrecorded}
+        self.traffic = _traffic(plan, opened, self.store, offers)
+        self.cassettes = _named(plan, opened)
+        self.prices = _price_book(offers)
+        self.warnings = _warnings(offers, self.ineligible, prices)
+
+    def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport:
+        """A transport over the shared recordings."""
+        strict = self.plan.table.replay.matching == "strict"
+        return CassetteTransport(
+            self.store, self.catalog.offers, wire_for, clock, seed=seed, strict=strict, paced=paced
+        )
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Opens everything. Raises `CassetteError` for a cassette that cannot be read, `PlanError` for the rest."""
+    opened = open_store(plan.cassettes, _spoken(plan), cache_dir=cache_folder())
+    if opened.problems:
+        raise _refusal(opened.problems)
+    prices = read_price_maps(plan.price_maps)
+    offers = list(plan.offers)
+    if plan.table.recorded_offers is not None:
+        profiles = {name: table.profile() for name, table in plan.table.recorded_offers.profiles.items()}
+        offers += offers_of_recordings(opened.entries, prices, profiles, taken=offers)
+    for offer in offers:
+        if offer.dialect not in WIRES:
+            raise PlanError(f'offer "{offer.id}": dialect "{offer.dialect}" is not known. Known: {", ".join(WIRES)}')
+    if not offers:
+        raise PlanError(f"{plan.path}: the cassettes hold no successful call that an offer could be made of")
+    return Prepared(plan, opened, offers, prices)
+
+
+def cache_folder() -> Path:
+    """Where an index is kept whose cassettes lie in a folder that cannot be written."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clawbench"
+
+
+def _spoken(plan: Plan) -> dict[str, Wire]:
+    """The wires that may read the recordings: all, or those of the plan's `replay.dialects`."""
+    dialects = plan.table.replay.dialects
+    if dialects is None:
+        return dict(WIRES)
+    unknown = [dialect for dialect in dialects if dialect not in WIRES]
+    if unknown:
+        raise PlanError(f'replay.dialects: "{unknown[0]}" is not known. Known: {", ".join(WIRES)}')
+    return {dialect: WIRES[dialect] for dialect in dialects}
+
+
+def _refusal(problems: tuple[CassetteError, ...]) -> CassetteError:
+    listed = "; ".join(f"{problem.file}: {problem.reason}" for problem in problems[1:PROBLEMS_SHOWN])
+    more = f"; and {len(problems) - PROBLEMS_SHOWN} more files" if len(problems) > PROBLEMS_SHOWN else ""
+    first = problems[0]
+    return CassetteError(
+        first.reason + (f"; also {listed}" if listed else "") + more + ". `clawbench cassettes check` lists all.",
+        file=first.file,
+        place=first.place,
+    )
+
+
+def _traffic(plan: Plan, opened: CassetteStore, store: BoundStore, offers: list[Offer]) -> Traffic:
+    workload = plan.table.workload
+    prompts: PromptSource
+    if plan.prompt_file is not None:
+        prompts = PromptFile(plan.prompt_file, order=workload.order, stream=workload.stream)
+    else:
+        requests = recorded_requests(opened, store, offers)
+        if not requests:
+            raise PlanError(
+                f"{plan.path}: no successful call in the cassettes belongs to any of the plan's offers. "
+                + " ".join(list(store.unrecorded.values())[:2])
+            )
+        prompts = RecordedPrompts(requests, order=workload.order, stream=workload.stream)
+    return Traffic(name=workload.name, process=_process(plan), prompts=prompts, requests=workload.requests)
+
+
+def recorded_requests(opened: CassetteStore, store: BoundStore, offers: list[Offer]) -> list[ChatRequest]:
+    """The requests of all recorded successes of these offers, each canonical request once, in the store's order."""
+    found: dict[bytes, ChatRequest] = {}
+    for offer in offers:
+        for entry in store.entries(offer.id):
+            if entry.is_success and entry.key not in found:
+                found[entry.key] = opened.request(entry)
+    return list(found.values())
+
+
+def _process(plan: Plan) -> ArrivalProcess:
+    workload = plan.table.workload
+    match workload.kind:
+        case "poisson":
+            return Poisson(workload.rate_rps)
+        case "constant":
+            return Constant(workload.rate_rps)
+        case "bursty":
+            return Bursty(workload.rate_rps, workload.cv)
+        case "closed_loop":
+            return ClosedLoop(workload.concurrency)
+
+
+def _named(plan: Plan, opened: CassetteStore) -> list[dict[str, Any]]:
+    paths = ", ".join(plan.table.replay.cassettes)
+    return [{"path": paths, "hash": opened.digest(), "files": len(opened.files), "interactions": len(opened.entries)}]
+
+
+def _price_book(offers: list[Offer]) -> dict[str, Any]:
+    """The prices in force: a hash over every offer's rates, and where they are from."""
+    book = sorted((offer.id, msgspec.to_builtins(offer.rates)) for offer in offers)
+    return {
+        "hash": sha256(msgspec.json.encode(book)).hexdigest(),
+        "sources": sorted({offer.price_source for offer in offers if offer.price_source}),
+    }
+
+
+def _warnings(offers: list[Offer], ineligible: Mapping[str, str], prices: PriceMap) -> list[str]:
+    """What a reader of the report should know before its figures."""
+    found = []
+    unpriced = [offer.id for offer in offers if offer.rates is None]
+    if unpriced:
+        found.append(
+            f"{len(unpriced)} of {len(offers)} offers have no known price: @price cannot choose them, "
+            f"and the cost of a request that they serve is unknown."
+        )
+    if ineligible:
+        first, reason = next(iter(ineligible.items()))
+        found.append(f"{len(ineligible)} of {len(offers)} offers cannot serve ({first}: {reason}).")
+    rounded = sorted(key for prices_of in prices.lists for key in prices_of.rounded)
+    if rounded:
+        found.append(f"{len(rounded)} listed prices are no whole pico-USD and were rounded ({', '.join(rounded[:3])}).")
+    return found

@@ -1,0 +1,15 @@
+"""Random: every eligible offer with the same probability. A baseline, not a tag."""
+
+from __future__ import annotations
+
+from clawbench.types import OfferState, RequestShape
+
+
+class Random:
+    """The same score for all (no unit), so that the router's even draw among equals decides."""
+
+    name = "random"
+    unscorable = ""
+
+    def score(self, request: RequestShape, state: OfferState) -> float | None:
+        return 0.0

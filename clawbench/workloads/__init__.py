@@ -1,0 +1,1 @@
+"""Workloads: which requests come, and when. Knows nothing of offers, strategies, money or answers."""
