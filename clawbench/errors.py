@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ClawbenchError(Exception):
@@ -90,8 +91,11 @@ class UpstreamError(ClawbenchError):
 
     `outcome` is one of `schema.OUTCOMES`; `status` the provider's HTTP status, None where no response came;
     `code` the provider's own code or type if it gave one; `retry_after_s` what it asked for, in seconds.
-    `try_next` says whether another offer may succeed, `retry_same` whether this one may, later.
+    `try_next` says whether another offer may succeed, `retry_same` whether this one may, later. `provenance` is
+    what a replaying transport knows of the reply that did not come in time (`types.Provenance`), else None.
     """
+
+    provenance: Any = None
 
     def __init__(
         self,

@@ -171,6 +171,6 @@ def test_importing_clawbench_loads_nothing_heavy() -> None:
 def test_no_file_refers_to_a_document_that_the_project_does_not_have() -> None:
     known = {path.name for path in project_files() if path.suffix == ".md"}
     for path in project_files():
-        if path.suffix in (".py", ".md", ".toml", ".ipynb"):
+        if path.suffix in (".py", ".md", ".toml", ".ipynb") and "tests" not in path.relative_to(ROOT).parts:
             for name in re.findall(r"[A-Za-z_-]+\.md\b", path.read_text(encoding="utf-8")):
                 assert name in known, f"{path.relative_to(ROOT)} refers to {name}"

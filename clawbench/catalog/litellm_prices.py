@@ -67,12 +67,17 @@ class LiteLLMPrices:
         self._entries: dict[str, dict[str, Any]] = {
             key: entry for key, entry in content.items() if isinstance(entry, dict)
         }
+        self._squashed = {_squash(key): key for key in reversed(self._entries)}
         self.rounded: set[str] = set()
         self.refused: set[str] = set()
 
     def find(self, provider: str, model: str) -> Listed | None:
-        """The price of a provider's model; None if the map has none that can be used."""
-        for key in _keys(provider, model):
+        """The price of a provider's model; None if the map has none that can be used.
+
+        A name that the map writes with other punctuation (llama3.3-70b, llama-3.3-70b) is found after the exact ones.
+        """
+        exact = _keys(provider, model)
+        for key in (*exact, *(self._squashed.get(_squash(key), "") for key in exact)):
             entry = self._entries.get(key)
             if entry is None or not _is_chat(entry) or not _is_owned(provider, key, entry):
                 continue
@@ -107,6 +112,12 @@ class LiteLLMPrices:
             _count(entry.get("max_input_tokens")),
             _count(entry.get("max_output_tokens")),
         )
+
+
+def _squash(key: str) -> str:
+    """A key's provider and the letters and digits of its model."""
+    provider, slash, model = key.rpartition("/")
+    return provider + slash + "".join(character for character in model.lower() if character.isalnum())
 
 
 def _keys(provider: str, model: str) -> list[str]:

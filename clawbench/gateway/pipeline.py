@@ -192,6 +192,7 @@ class Gateway:
         if facts.t_end_s is None or error.outcome in _TIMEOUTS:
             facts.t_end_s = self.clock.now()
         facts.retry_after_s = error.retry_after_s
+        facts.provenance = facts.provenance or error.provenance
         if error.status is not None:
             facts.http_status = error.status
         attempt.settle()

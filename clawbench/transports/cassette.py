@@ -63,7 +63,12 @@ class CassetteTransport:
         entry, match = self._find(call)
         staged = self._staged(call, entry)
         timeline = self._timeline(call, entry, staged)
-        await until(self._clock, sent_s + timeline.headers_s, deadline_s)
+        provenance = Provenance(match=match, timing=timeline.source, interaction=entry.id)
+        try:
+            await until(self._clock, sent_s + timeline.headers_s, deadline_s)
+        except UpstreamError as error:
+            error.provenance = provenance
+            raise
         return CassetteReply(
             entry.status,
             staged.headers,
@@ -73,7 +78,7 @@ class CassetteTransport:
             deadline_s=deadline_s,
             clock=self._clock,
             paced=self._paced,
-            provenance=Provenance(match=match, timing=timeline.source, interaction=entry.id),
+            provenance=provenance,
         )
 
     async def aclose(self) -> None:

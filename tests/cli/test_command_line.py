@@ -8,15 +8,23 @@ import re
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
 from clawbench.cli import run
+from clawbench.clock import LoopClock, run_virtual
 from clawbench.config.plan import load_plan
-from clawbench.experiments.prepare import prepare, recorded_requests
+from clawbench.experiments.cell import build_app
+from clawbench.experiments.client import ask, client_body
+from clawbench.experiments.prepare import Prepared, prepare, recorded_requests
+from clawbench.gateway.recorder import RequestContext
+from clawbench.gateway.records import MemoryWriter
+from clawbench.types import ChatRequest
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.toml")
@@ -124,45 +132,67 @@ class Server:
         self.process.communicate(timeout=20)
 
 
+def recorded_by_the_bench(prepared: Prepared, request: ChatRequest) -> tuple[dict[str, Any], str]:
+    """What the bench records for this request in virtual time, and the text that it got."""
+
+    async def main() -> tuple[dict[str, Any], str]:
+        clock, writer = LoopClock(), MemoryWriter()
+        transport = prepared.transport(clock, seed=1, paced=False)
+        app = build_app(
+            prepared, transport, strategy="price", seed=1, clock=clock, writer=writer, run_id="r", ids=lambda: "id"
+        )
+        context = RequestContext(request_id="r1", draw_key="1")
+        answer = await ask(app, client_body(request, "llama-3.1-8b@price"), context, keep=True)
+        events = [line[6:] for line in answer.body.decode().split("\n\n") if line.startswith("data: {")]
+        if request.stream:
+            pieces = [json.loads(event)["choices"] for event in events]
+            text = "".join(piece[0]["delta"].get("content") or "" for piece in pieces if piece)
+        else:
+            text = json.loads(answer.body)["choices"][0]["message"]["content"] or ""
+        return writer.frame("requests").to_dicts()[0], text
+
+    return run_virtual(main)
+
+
 def test_openais_client_talks_to_a_server_and_gets_what_the_bench_records() -> None:
     prepared = prepare(load_plan(Path(QUICKSTART)))
-    offers = prepared.catalog.offers_of()
+    offers = list(prepared.catalog.offers_of())
     asked = {
         (request.stream, bool(request.tools)): request
-        for request in recorded_requests(prepared.opened, prepared.store, list(offers))
+        for request in recorded_requests(prepared.opened, prepared.store, offers)
         if not any(message["role"] == "tool" for message in request.messages)
     }
     with Server(QUICKSTART) as server:
-        client = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
+        client: Any = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
+        chats = client.chat.completions
         assert "llama-3.1-8b" in [model.id for model in client.models.list()]
-        plain = asked[False, False]
-        answer = client.chat.completions.create(model="llama-3.1-8b@price", messages=plain.messages, **_rest(plain))  # type: ignore[call-overload]
-        assert answer.choices[0].message.content
-        assert answer.usage.completion_tokens > 0
-        with_tools = asked[False, True]
-        called = client.chat.completions.create(
-            model="llama-3.1-8b@price", messages=with_tools.messages, **_rest(with_tools)
-        )  # type: ignore[call-overload]
-        assert called.choices[0].finish_reason in ("tool_calls", "stop")
-        flowing = asked[True, False]
-        stream = client.chat.completions.create(
-            model="llama-3.1-8b@price",
-            messages=flowing.messages,
-            stream=True,
-            stream_options={"include_usage": True},
-            **_rest(flowing),
-        )  # type: ignore[call-overload]
-        chunks = list(stream)
-        assert chunks[-1].usage.completion_tokens > 0
-        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        for with_tools in (False, True):
+            request = asked[False, with_tools]
+            raw = chats.with_raw_response.create(model="llama-3.1-8b@price", **_arguments(request))
+            answer = raw.parse()
+            record, text = recorded_by_the_bench(prepared, request)
+            assert (answer.choices[0].message.content or "") == text
+            assert answer.usage.completion_tokens == record["output_tokens"]
+            assert raw.headers["x-clawbench-offer"] == record["offer_id"]
+            assert Decimal(raw.headers["x-clawbench-cost-usd"]) == Decimal(record["cost_pico_usd"]) / 10**12
+        assert answer.choices[0].message.tool_calls[0].function.name
+
+        request = asked[True, False]
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        chunks = list(chats.create(model="llama-3.1-8b@price", **options, **_arguments(request)))
+        record, text = recorded_by_the_bench(prepared, request)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
+        assert chunks[-1].usage.completion_tokens == record["output_tokens"]
+
         with pytest.raises(openai.NotFoundError) as missing:
-            client.chat.completions.create(model="nope", messages=[{"role": "user", "content": "x"}])
+            chats.create(model="nope", messages=[{"role": "user", "content": "x"}])
         assert missing.value.code == "model_not_found"
         assert httpx.get(server.url.removesuffix("/v1") + "/health").json() == {"status": "ok"}
 
 
-def _rest(request: object) -> dict[str, object]:
+def _arguments(request: ChatRequest) -> dict[str, Any]:
     names = {
+        "messages": "messages",
         "max_output_tokens": "max_tokens",
         "temperature": "temperature",
         "tools": "tools",

@@ -1,0 +1,101 @@
+"""Finding a recording: the same cost among ten interactions and among ten thousand; and what an import costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+
+import msgspec
+import pytest
+
+from clawbench.cassettes.interaction import Interaction
+from clawbench.cassettes.matching import features, key
+from clawbench.cassettes.store import BoundStore, open_store
+from clawbench.cassettes.writer import write_cassette
+from clawbench.rng import draws
+from clawbench.types import ChatRequest, HttpCall, Offer
+from clawbench.wires import WIRES
+from tests.benchmarks.test_clock import Benchmark, Ratio
+from tests.lab import JSON, chat, completion, offer
+
+FEW, MANY = 10, 10_000
+LOOKUPS = 20_000
+URL = "https://a.example/v1/chat/completions"
+
+
+def recorded(folder: Path, count: int) -> tuple[BoundStore, list[ChatRequest], Offer, float]:
+    """A bound store of so many interactions, their requests, and the seconds that opening it took from its index."""
+    wire, of = WIRES["openai_chat"], offer("a")
+    calls = [
+        HttpCall(method="POST", url=URL, headers={}, body=msgspec.json.encode(chat(text=f"Prompt {number} " * 8)))
+        for number in range(count)
+    ]
+    requests = [wire.parse(call) for call in calls]
+    body = completion().chunks[0][1]
+    tape = [
+        Interaction(
+            file="", index=number, method="POST", url=URL, request_body=wire.encode(request, of).body, status=200,
+            headers=JSON, body=body,
+        )
+        for number, request in enumerate(requests)
+    ]  # fmt: skip
+    folder.mkdir()
+    write_cassette(folder / "tape.yaml", tape)
+    open_store([folder], WIRES).close()
+    began = perf_counter()
+    store = open_store([folder], WIRES)
+    return store.bind([of]), [wire.parse(wire.encode(request, of)) for request in requests], of, perf_counter() - began
+
+
+def seconds(work: Callable[[int], object], times: int) -> float:
+    """CPU seconds a call, the best of three rounds."""
+    best = float("inf")
+    for _ in range(3):
+        began = process_time()
+        for number in range(times):
+            work(number)
+        best = min(best, (process_time() - began) / times)
+    return best
+
+
+def test_a_look_up_costs_the_same_among_ten_thousand_as_among_ten(
+    benchmark: Benchmark, ratio: Ratio, tmp_path: Path
+) -> None:
+    took: dict[int, float] = {}
+
+    def look_up(bound: BoundStore, requests: list[ChatRequest], of: Offer, number: int) -> None:
+        request = requests[number % len(requests)]
+        found = bound.find(of.id, key(request), features(request), draw=partial(draws, 1, "x"))
+        assert found.match == "exact"
+
+    def both() -> None:
+        for count in (FEW, MANY):
+            folder = tmp_path / f"{count}"
+            if count not in stores:
+                stores[count] = recorded(folder, count)
+            bound, requests, of, _ = stores[count]
+            took[count] = seconds(partial(look_up, bound, requests, of), LOOKUPS)
+
+    stores: dict[int, tuple[BoundStore, list[ChatRequest], Offer, float]] = {}
+    benchmark.pedantic(both, args=(), rounds=1)
+    print(f"\n  {took[FEW] * 1e6:.1f} µs among {FEW}, {took[MANY] * 1e6:.1f} µs among {MANY:,}; ", end="")
+    print(f"{MANY:,} opened from the index in {stores[MANY][3]:.3f} s")
+    assert ratio(took[MANY], took[FEW]) <= 1.5
+
+
+@pytest.mark.parametrize("verb", ["import clawbench", "import clawbench.cli"])
+def test_an_import_against_a_bare_interpreter(benchmark: Benchmark, ratio: Ratio, verb: str) -> None:
+    def start(code: str) -> float:
+        began = perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return perf_counter() - began
+
+    found: list[tuple[float, float]] = []
+    benchmark.pedantic(lambda: found.append((start("pass"), start(verb))), args=(), rounds=5)
+    floor, ours = (sorted(column)[2] for column in zip(*found, strict=True))
+    print(f"\n  {verb}: {(ours - floor) * 1000:.0f} ms above a bare interpreter's {floor * 1000:.0f} ms")
+    ratio(ours, floor)
