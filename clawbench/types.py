@@ -99,6 +99,11 @@ class Offer(Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, treated as able to do everything
     profile: LatencyProfile | None = None
+    quota: str | None = None  # offers with the same one share an upstream limit, and one breaker
+    requests_per_minute: int | None = None  # the provider's limit; None: not stated
+    tokens_per_minute: int | None = None
+    energy_j_per_token: float | None = None  # joules for each output token; None: unknown
+    quality: float | None = None  # measured score in (0, 1], higher is better; None: not measured
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -231,6 +236,8 @@ class HttpReply(Protocol):
 
     `chunks()` may be iterated once. Each item is what one wake-up of the event loop brought: one chunk from a
     network, possibly many from a recording, each with the instant of its own. It raises `UpstreamError` only.
+    `batch_rest()` says that the gateway needs no wake-up of its own for each further chunk (it has seen the first
+    output); True if the reply will hand them over together. A network cannot, and the gateway then watches for gaps.
     `aclose()` may be called at any time, also after the end, and gives the connection back.
     """
 
@@ -240,6 +247,8 @@ class HttpReply(Protocol):
     provenance: Provenance
 
     def chunks(self) -> AsyncIterator[Sequence[Chunk]]: ...
+
+    def batch_rest(self) -> bool: ...
 
     async def aclose(self) -> None: ...
 
@@ -251,19 +260,6 @@ class RequestShape(Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None
     stream: bool
     needs: frozenset[str]  # capabilities without which an offer cannot serve it
-
-
-class OfferState(Struct, frozen=True, kw_only=True):
-    """An offer with what has been observed of it, as a strategy sees it at one instant."""
-
-    offer: Offer
-    ttft_s: float  # predicted time to first token
-    token_rate: float  # predicted output tokens per second after the first
-    output_tokens: float  # expected length of the answer, before the request's own limit
-    failure_share: float  # 0 to 1, recent
-    in_flight: int
-    last_dispatch: int  # order number of the latest attempt; negative, in catalogue order, before the first
-    samples: float  # effective number of observations behind the two predictions
 
 
 class Exclusion(Struct, frozen=True):

@@ -85,6 +85,9 @@ class ScriptedReply:
         if self._played.dies:
             raise UpstreamError("scripted", outcome=self._played.dies)
 
+    def batch_rest(self) -> bool:
+        return False
+
     async def aclose(self) -> None:
         self.closed = True
 

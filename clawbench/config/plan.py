@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, structs
 
 from clawbench.config.read import convert, load, with_overrides
 from clawbench.errors import PlanError, RequestError, did_you_mean
 from clawbench.gateway.limits import Limits
 from clawbench.money import pico_per_token_from_usd_per_million
 from clawbench.routing.reference import TAGS, tags_of
+from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.schema import SCHEMA_VERSION
 from clawbench.types import LatencyProfile, Offer, Rates
@@ -95,6 +96,11 @@ class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_output_tokens: Count | None = None
     capabilities: list[Literal["tools", "vision", "audio", "json_schema", "logprobs", "n"]] | None = None
     profile: ProfileTable | None = None
+    quota: str | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    energy_j_per_token: Positive | None = None
+    quality: Annotated[float, Meta(gt=0, le=1)] | None = None
 
     def offer(self) -> Offer:
         offer_id = self.id or f"{self.provider}/{self.model}"
@@ -114,6 +120,11 @@ class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             max_output_tokens=self.max_output_tokens,
             capabilities=frozenset(self.capabilities) if self.capabilities is not None else None,
             profile=self.profile.profile() if self.profile else None,
+            quota=self.quota,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            energy_j_per_token=self.energy_j_per_token,
+            quality=self.quality,
         )
 
 
@@ -154,10 +165,41 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     attempts_max: Count = 3
     request_timeout_s: Positive = 120.0
+    ttft_timeout_s: Positive = 60.0
+    idle_timeout_s: Positive = 60.0
     default_strategy: str = "price"  # for `serve`: what a model without tags means
+    fallback_models: list[str] = []  # for names that mean no model of the catalogue
 
     def limits(self) -> Limits:
-        return Limits(attempts_max=self.attempts_max, request_timeout_s=self.request_timeout_s)
+        return Limits(
+            attempts_max=self.attempts_max,
+            request_timeout_s=self.request_timeout_s,
+            ttft_timeout_s=self.ttft_timeout_s,
+            idle_timeout_s=self.idle_timeout_s,
+        )
+
+
+class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routing]`: see `routing/settings.py`."""
+
+    half_life_s: float = 60.0
+    exploration: float | None = None  # None: 1 %, none at all in a strict replay
+    band: float = 0.05
+    price_band: float = 0.005
+    cold_unresolved_max: int = 2
+    breaker_failure_share: float = 0.5
+    breaker_attempts_min: float = 4.0
+    breaker_half_life_s: float = 15.0
+    breaker_open_s: float = 5.0
+    breaker_open_s_max: float = 60.0
+    weights: dict[str, float] = {}
+
+    def settings(self, *, strict: bool) -> RoutingSettings:
+        """The checked values. Raises `PlanError`."""
+        values = structs.asdict(self)
+        if values["exploration"] is None:
+            values["exploration"] = 0.0 if strict else RoutingSettings.exploration
+        return RoutingSettings(**values)
 
 
 class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -170,6 +212,7 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seeds: list[int] = field(default_factory=lambda: [1])
     workload: WorkloadTable = WorkloadTable()
     gateway: GatewayTable = GatewayTable()
+    routing: RoutingTable = RoutingTable()
     offers: list[OfferTable] = []
     recorded_offers: RecordedOffersTable | None = None
 
@@ -262,6 +305,7 @@ def _check(table: PlanTable) -> None:
     for strategy in table.strategies:
         check_strategy(strategy)
     check_strategy(table.gateway.default_strategy)
+    table.routing.settings(strict=False)
     for key, values in (("strategies", table.strategies), ("seeds", table.seeds)):
         if not values:
             raise PlanError(f"{key} is empty; give at least one")

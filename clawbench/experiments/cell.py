@@ -16,6 +16,7 @@ from clawbench.clock import Clock
 from clawbench.experiments.client import Answer, ask, client_body
 from clawbench.experiments.prepare import Prepared
 from clawbench.gateway.pipeline import Gateway
+from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import RecordWriter
 from clawbench.rng import stream
@@ -75,19 +76,25 @@ def build_app(
     epoch_s: int = VIRTUAL_EPOCH_S,
 ) -> App:
     """The app of `serve` and of every cell: the same, but for clock, transport and writer."""
+    table, quotas = prepared.plan.table, Quotas()
     router = Router(
         prepared.catalog,
         default_strategy=strategy if strategy in STRATEGIES else prepared.plan.table.gateway.default_strategy,
+        settings=table.routing.settings(strict=table.replay.matching == "strict"),
         ineligible=prepared.ineligible,
+        has_capacity=quotas.has_capacity,
+        chain=table.gateway.fallback_models,
+        seed=seed,
     )
-    context = RunContext(run_id=run_id, seed=seed, strategy=strategy, workload=prepared.plan.table.workload.name)
+    context = RunContext(run_id=run_id, seed=seed, strategy=strategy, workload=table.workload.name)
     gateway = Gateway(
         router=router,
         wire_for=wire_for,
         transport=transport,
         clock=clock,
         recorder=Recorder(writer, context),
-        limits=prepared.plan.table.gateway.limits(),
+        limits=table.gateway.limits(),
+        quotas=quotas,
         seed=seed,
     )
     return App(gateway, ids=ids, epoch_s=epoch_s)

@@ -6,6 +6,7 @@ returns there. Every method raises `UpstreamError` only.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from msgspec import structs
@@ -13,6 +14,7 @@ from msgspec import structs
 from clawbench.billing.prices import cost_pico_usd
 from clawbench.errors import UpstreamError
 from clawbench.gateway.recorder import AttemptFacts
+from clawbench.routing.router import Lease
 from clawbench.transports.protocol import Transport
 from clawbench.types import ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd
 from clawbench.wires.protocol import StreamDecoder, Wire
@@ -21,17 +23,21 @@ from clawbench.wires.protocol import StreamDecoder, Wire
 class Attempt:
     """Call `send`, then `completion`, or `open_stream` and `batches`. `facts` holds what is known so far."""
 
-    __slots__ = ("_arrivals", "_broken", "_decoder", "_early", "_lost", "_reply", "_wire", "end", "facts")
+    __slots__ = (
+        "_arrivals", "_broken", "_decoder", "_early", "_idle_timeout_s", "_lost", "_reply", "_wire", "end", "facts",
+        "lease",
+    )  # fmt: skip
 
     _reply: HttpReply
     _arrivals: AsyncIterator[Sequence[Chunk]]
     _decoder: StreamDecoder
 
-    def __init__(self, wire: Wire, facts: AttemptFacts) -> None:
-        self._wire, self.facts = wire, facts
+    def __init__(self, wire: Wire, facts: AttemptFacts, lease: Lease) -> None:
+        self._wire, self.facts, self.lease = wire, facts, lease
         self._early: list[Delta] = []
         self._broken: UpstreamError | None = None
         self._lost: tuple[str, ...] = ()  # what the dialect could not say
+        self._idle_timeout_s: float | None = None  # None: gaps are not watched
         self.end: StreamEnd | None = None
 
     async def send(self, request: ChatRequest, transport: Transport, *, draw_key: str, deadline_s: float) -> None:
@@ -56,8 +62,8 @@ class Attempt:
         self.facts.usage, self.facts.notes = completion.usage, self._lost + completion.notes
         return completion
 
-    async def open_stream(self) -> None:
-        """Reads up to the first output, or to the end of an answer that has none."""
+    async def open_stream(self, *, idle_timeout_s: float) -> None:
+        """Reads up to the first output, or to the end of an answer that has none; gaps are watched from there on."""
         self._decoder = self._wire.stream()
         while self.facts.t_first_token_s is None:
             deltas = await self._next()
@@ -65,6 +71,7 @@ class Attempt:
                 return
             self._early += deltas
         # What stood in the same batch behind the first output may have broken; it is told after that output.
+        self._idle_timeout_s = None if self._reply.batch_rest() else idle_timeout_s
 
     async def batches(self) -> AsyncIterator[list[Delta]]:
         """The deltas, one list a wake-up. Raises after the last good one when the stream breaks."""
@@ -98,11 +105,22 @@ class Attempt:
             raise self._broken
         if self.end is not None:
             return None
-        arrived = await anext(self._arrivals, None)
+        if self._idle_timeout_s is None:
+            arrived = await anext(self._arrivals, None)
+        else:
+            arrived = await self._watched(self._idle_timeout_s)
         if arrived is None:
             self._finish()
             return None
         return self._decode(arrived)
+
+    async def _watched(self, idle_timeout_s: float) -> Sequence[Chunk] | None:
+        """The next chunks, if they come before the stream counts as dead."""
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                return await anext(self._arrivals, None)
+        except TimeoutError:
+            raise UpstreamError(f"Nothing came for {idle_timeout_s:g} s.", outcome="timeout_idle") from None
 
     def _decode(self, arrived: Sequence[Chunk]) -> list[Delta]:
         feed, facts = self._decoder.feed, self.facts

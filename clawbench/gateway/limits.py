@@ -13,8 +13,16 @@ class Limits:
 
     attempts_max: int = 3  # upstream calls, the first included
     request_timeout_s: float = 120.0  # from arrival, all attempts together
+    ttft_timeout_s: float = 60.0  # from dispatch to the first output of a stream
+    idle_timeout_s: float = 60.0  # between two pieces of a stream
+    retries_max: int = 2  # further attempts at an offer that has failed, where no other one is left
+    retry_wait_s_max: float = 2.0  # longest Retry-After that is waited for
+    retry_share: float = 0.1  # retries to requests, over the gateway's life
 
     def __post_init__(self) -> None:
+        for name in ("ttft_timeout_s", "idle_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise PlanError(f"gateway.{name} must be > 0 seconds, got {getattr(self, name)}")
         if self.attempts_max < 1:
             raise PlanError(f"gateway.attempts_max must be at least 1, got {self.attempts_max}")
         if not self.request_timeout_s > 0:

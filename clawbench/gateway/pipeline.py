@@ -10,21 +10,38 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from msgspec import Struct, structs
+
 from clawbench.clock import Clock
 from clawbench.errors import RequestError, UpstreamError
 from clawbench.gateway.admission import shape_of
 from clawbench.gateway.attempt import Attempt
 from clawbench.gateway.limits import Limits
+from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import AttemptFacts, Recorder, RequestContext, Trace
 from clawbench.gateway.reply import CompletionReply, Reply, Served, StreamReply
+from clawbench.gateway.told import TIMEOUTS, request_error
 from clawbench.rng import Draws, draws
 from clawbench.routing.reference import Reference
 from clawbench.routing.router import Router
 from clawbench.transports.protocol import Transport
-from clawbench.types import ChatRequest, Offer, RequestShape
+from clawbench.types import ChatRequest, Decision, Offer, RequestShape
 from clawbench.wires.protocol import Wire
 
-ESTIMATE_TOKENS_MIN = 2  # below two output tokens there is no rate
+RATE_TOKENS_MIN = 2  # below two output tokens there is no rate
+RETRIES_FREE = 3  # before the retry budget counts
+LEASE_GRACE_S = 5.0  # how long after its deadline an attempt that was lost still counts as under way
+
+
+class Asked(Struct, frozen=True):
+    """A request on its way: what was asked, by whom, until when."""
+
+    request: ChatRequest
+    reference: Reference
+    shape: RequestShape
+    context: RequestContext
+    trace: Trace
+    deadline_s: float
 
 
 class Gateway:
@@ -39,18 +56,24 @@ class Gateway:
         clock: Clock,
         recorder: Recorder,
         limits: Limits | None = None,
+        quotas: Quotas | None = None,
         seed: int = 0,
     ) -> None:
         self.router, self.wire_for, self.transport = router, wire_for, transport
         self.clock, self.recorder, self.limits, self.seed = clock, recorder, limits or Limits(), seed
+        self.quotas = quotas or Quotas()
+        self._requests = self._retries = 0
 
     async def handle(self, request: ChatRequest, context: RequestContext) -> Reply:
         """The answer; raises `RequestError` when there is none. The request is recorded in either case."""
         trace = self.recorder.open(request, context, at_s=self.clock.now())
+        self._requests += 1
         try:
             shape = shape_of(request)
-            reference = self.router.reference(request.model)
-            return await self._attempts(request, reference, shape, context, trace)
+            extra = request.extra
+            reference = self.router.reference(request.model, models=extra.get("models"), provider=extra.get("provider"))
+            deadline_s = trace.t_arrival_s + self.limits.request_timeout_s
+            return await self._attempts(Asked(request, reference, shape, context, trace, deadline_s))
         except RequestError as error:
             status = "failed" if trace.attempts else "rejected"
             trace.close(status, t_end_s=self.clock.now(), error_kind=error.code)
@@ -63,106 +86,149 @@ class Gateway:
             trace.close("failed", t_end_s=self.clock.now(), error_kind="internal")
             raise
 
-    async def _attempts(
-        self, request: ChatRequest, reference: Reference, shape: RequestShape, context: RequestContext, trace: Trace
-    ) -> Reply:
+    async def _attempts(self, asked: Asked) -> Reply:
         """Offer after offer, until one has answered or nothing is left to try."""
-        deadline_s = trace.t_arrival_s + self.limits.request_timeout_s
         tried: list[str] = []
-        failure: UpstreamError | None = None
-        while len(tried) < self.limits.attempts_max:
+        failures: dict[str, UpstreamError] = {}
+        while True:
             try:
-                decision = self.router.decide(
-                    reference,
-                    shape,
-                    at_s=self.clock.now(),
-                    draw=partial(self._draw, context, len(tried)),
-                    tried=tried,
-                )
+                decision, cause = self._next(asked, tried), "fallback" if tried else "first"
             except RequestError:
-                if failure is None:
+                if not failures:
                     raise
-                break
-            trace.decisions.append(decision)
-            attempt = self._begin(decision.chosen, trace)
+                again = await self._retried(asked, failures)
+                if again is None:
+                    raise request_error(failures[tried[-1]], attempts=len(asked.trace.attempts)) from None
+                decision, cause = again, "retry"
+            attempt = self._begin(decision, cause, asked)
             try:
-                return await self._run(attempt, request, context, trace, deadline_s)
+                return await self._run(attempt, asked)
             except UpstreamError as error:
-                failure = error
-                self._fail(attempt, error)
+                self._fail(attempt, asked, error)
                 tried.append(decision.chosen)
-                if not error.try_next or self.clock.now() >= deadline_s:
-                    break
+                failures[decision.chosen] = error
+                spent = len(asked.trace.attempts) >= self.limits.attempts_max or self.clock.now() >= asked.deadline_s
+                if spent or not self._goes_on(error, asked):
+                    raise request_error(error, attempts=len(asked.trace.attempts)) from error
             except BaseException as error:
-                self._fail(attempt, _client_abort() if isinstance(error, asyncio.CancelledError) else _our_mistake())
+                self._fail(attempt, asked, _abort() if isinstance(error, asyncio.CancelledError) else _our_mistake())
                 raise
-        assert failure is not None, "the loop runs at least once"
-        raise request_error(failure, attempts=len(tried))
+
+    def _next(self, asked: Asked, tried: list[str]) -> Decision:
+        return self.router.decide(
+            asked.reference,
+            asked.shape,
+            at_s=self.clock.now(),
+            draw=partial(self._draw, asked.context, len(asked.trace.attempts)),
+            tried=tried,
+        )
+
+    def _goes_on(self, error: UpstreamError, asked: Asked) -> bool:
+        """Whether a further attempt can help, and the client allows it."""
+        return error.try_next and asked.reference.preferences.allow_fallbacks
+
+    async def _retried(self, asked: Asked, failures: dict[str, UpstreamError]) -> Decision | None:
+        """A decision for the same offer again, where no other is left and its failure may have passed; else None.
+
+        Only for resets before the first byte and 429s with a short wait, within the budget of retries.
+        """
+        limits, retries = self.limits, sum(attempt.cause == "retry" for attempt in asked.trace.attempts)
+        budget = RETRIES_FREE + limits.retry_share * self._requests
+        if retries >= limits.retries_max or self._retries >= budget:
+            return None
+        for offer_id, error in reversed(failures.items()):
+            wait_s = error.retry_after_s or 0.0
+            if not error.retry_same or wait_s > limits.retry_wait_s_max:
+                continue
+            if self.clock.now() + wait_s >= asked.deadline_s:
+                continue
+            await self.clock.sleep(wait_s)
+            self._retries += 1
+            last = asked.trace.decisions[-1]
+            return structs.replace(
+                last, t_s=self.clock.now(), candidates=(offer_id,), scores=(0.0,), in_flight=(0,), chosen=offer_id,
+                propensity=1.0,
+            )  # fmt: skip
+        return None
 
     def _draw(self, context: RequestContext, number: int) -> Draws:
         """The stream for the pick of one attempt; the same under every strategy of a seed."""
         return draws(self.seed, context.draw_key, "pick", str(number))
 
-    def _begin(self, offer_id: str, trace: Trace) -> Attempt:
-        offer = self.router.catalog.offers[offer_id]
-        facts = AttemptFacts(
-            offer=offer,
-            number=len(trace.attempts),
-            cause="fallback" if trace.attempts else "first",
-            t_dispatch_s=self.clock.now(),
-        )
-        trace.attempts.append(facts)
-        self.router.estimates.dispatched(offer_id)
-        return Attempt(self.wire_for(offer), facts)
+    def _begin(self, decision: Decision, cause: str, asked: Asked) -> Attempt:
+        offer = self.router.catalog.offers[decision.chosen]
+        asked.trace.decisions.append(decision)
+        now_s = self.clock.now()
+        facts = AttemptFacts(offer=offer, number=len(asked.trace.attempts), cause=cause, t_dispatch_s=now_s)
+        asked.trace.attempts.append(facts)
+        lease = self.router.dispatched(offer.id, at_s=now_s, expires_s=asked.deadline_s + LEASE_GRACE_S)
+        return Attempt(self.wire_for(offer), facts, lease)
 
-    async def _run(
-        self, attempt: Attempt, request: ChatRequest, context: RequestContext, trace: Trace, deadline_s: float
-    ) -> Reply:
+    async def _run(self, attempt: Attempt, asked: Asked) -> Reply:
         """One attempt, up to a whole answer or to the first output of a stream."""
-        await attempt.send(request, self.transport, draw_key=context.draw_key, deadline_s=deadline_s)
+        if asked.request.stream:
+            await self._commit(attempt, asked)
+            return StreamReply(
+                self._served(attempt, asked),
+                attempt,
+                done=partial(self._stream_done, attempt, asked),
+                broke=partial(self._stream_broke, attempt, asked),
+            )
+        await self._send(attempt, asked)
         try:
-            if request.stream:
-                await attempt.open_stream()
-                return StreamReply(
-                    self._served(attempt, context, trace),
-                    attempt,
-                    done=partial(self._stream_done, attempt, trace),
-                    broke=partial(self._stream_broke, attempt, trace),
-                )
             completion = await attempt.completion()
-        except BaseException:
+        finally:
             await attempt.aclose()
-            raise
-        await attempt.aclose()
-        self._succeed(attempt)
-        trace.close("ok", t_end_s=self._ended_s(attempt))
-        return CompletionReply(self._served(attempt, context, trace), completion)
+        self._succeed(attempt, asked)
+        asked.trace.close("ok", t_end_s=self._ended_s(attempt))
+        return CompletionReply(self._served(attempt, asked), completion)
 
-    def _served(self, attempt: Attempt, context: RequestContext, trace: Trace) -> Served:
+    async def _send(self, attempt: Attempt, asked: Asked) -> None:
+        await self.quotas.take(attempt.facts.offer, asked.shape.prompt_tokens)
+        await attempt.send(asked.request, self.transport, draw_key=asked.context.draw_key, deadline_s=asked.deadline_s)
+
+    async def _commit(self, attempt: Attempt, asked: Asked) -> None:
+        """Sends, and reads a stream up to its first output, within the time that there is for it."""
+        sent = False
+        try:
+            async with asyncio.timeout(self.limits.ttft_timeout_s):
+                await self._send(attempt, asked)
+                sent = True
+                await attempt.open_stream(idle_timeout_s=self.limits.idle_timeout_s)
+        except BaseException as error:
+            if sent:
+                await attempt.aclose()
+            if isinstance(error, TimeoutError):
+                limit_s = self.limits.ttft_timeout_s
+                raise UpstreamError(f"No output within {limit_s:g} s.", outcome="timeout_first") from error
+            raise
+
+    def _served(self, attempt: Attempt, asked: Asked) -> Served:
         return Served(
-            request_id=context.request_id,
+            request_id=asked.context.request_id,
             offer=attempt.facts.offer,
-            strategy=trace.decisions[-1].strategy,
-            attempts=len(trace.attempts),
-            cost_pico_usd=trace.cost_pico_usd,
+            strategy=asked.trace.decisions[-1].strategy,
+            attempts=len(asked.trace.attempts),
+            cost_pico_usd=asked.trace.cost_pico_usd,
         )
 
-    def _stream_done(self, attempt: Attempt, trace: Trace) -> None:
-        self._succeed(attempt)
-        trace.close("ok", t_end_s=self._ended_s(attempt))
+    def _stream_done(self, attempt: Attempt, asked: Asked) -> None:
+        self._succeed(attempt, asked)
+        asked.trace.close("ok", t_end_s=self._ended_s(attempt))
 
-    def _stream_broke(self, attempt: Attempt, trace: Trace, error: BaseException) -> Exception:
+    def _stream_broke(self, attempt: Attempt, asked: Asked, error: BaseException) -> Exception:
         """Records a stream that broke after its first output; the error that the client is told."""
+        trace = asked.trace
         if isinstance(error, UpstreamError):
-            self._fail(attempt, error)
+            self._fail(attempt, asked, error)
             told = request_error(error, attempts=len(trace.attempts))
             trace.close("failed", t_end_s=self._ended_s(attempt), error_kind=told.code)
             return told
         if isinstance(error, Exception):
-            self._fail(attempt, _our_mistake())
+            self._fail(attempt, asked, _our_mistake())
             trace.close("failed", t_end_s=self.clock.now(), error_kind="internal")
         else:
-            self._fail(attempt, _client_abort())
+            self._fail(attempt, asked, _abort())
             trace.close("cancelled", t_end_s=self.clock.now(), error_kind="client_abort")
         raise error
 
@@ -172,69 +238,53 @@ class Gateway:
             attempt.facts.t_end_s = self.clock.now()
         return attempt.facts.t_end_s
 
-    def _succeed(self, attempt: Attempt) -> None:
+    def _succeed(self, attempt: Attempt, asked: Asked) -> None:
         attempt.settle()
-        facts = attempt.facts
-        tokens = facts.usage.output_tokens if facts.usage else None
-        ttft_s = rate = None
-        if facts.t_first_token_s is not None:
-            ttft_s = facts.t_first_token_s - facts.t_dispatch_s
-            if facts.t_last_token_s is not None and tokens is not None and tokens >= ESTIMATE_TOKENS_MIN:
-                span_s = facts.t_last_token_s - facts.t_first_token_s
-                rate = (tokens - 1) / span_s if span_s > 0 else None
-        self.router.estimates.finished(
-            facts.offer.id, at_s=self.clock.now(), ok=True, ttft_s=ttft_s, token_rate=rate, output_tokens=tokens
-        )
+        self._tell_router(attempt, asked)
 
-    def _fail(self, attempt: Attempt, error: UpstreamError) -> None:
+    def _fail(self, attempt: Attempt, asked: Asked, error: UpstreamError) -> None:
         facts = attempt.facts
         facts.outcome = error.outcome
-        if facts.t_end_s is None or error.outcome in _TIMEOUTS:
+        if facts.t_end_s is None or error.outcome in TIMEOUTS:
             facts.t_end_s = self.clock.now()
         facts.retry_after_s = error.retry_after_s
         facts.provenance = facts.provenance or error.provenance
         if error.status is not None:
             facts.http_status = error.status
         attempt.settle()
-        self.router.estimates.finished(facts.offer.id, at_s=self.clock.now(), ok=False)
+        self._tell_router(attempt, asked)
+
+    def _tell_router(self, attempt: Attempt, asked: Asked) -> None:
+        """What was seen of an attempt that is over, good or bad."""
+        facts, usage, shape = attempt.facts, attempt.facts.usage, asked.shape
+        tokens = usage.output_tokens if usage else None
+        ttft_s = rate = cached_share = None
+        if facts.t_first_token_s is not None and facts.outcome == "ok":
+            ttft_s = facts.t_first_token_s - facts.t_dispatch_s
+            if facts.t_last_token_s is not None and tokens is not None and tokens >= RATE_TOKENS_MIN:
+                span_s = facts.t_last_token_s - facts.t_first_token_s
+                rate = (tokens - 1) / span_s if span_s > 0 else None
+        if usage is not None and usage.input_tokens:
+            cached_share = (usage.cached_input_tokens or 0) / usage.input_tokens
+        self.router.finished(
+            attempt.lease,
+            at_s=self.clock.now(),
+            outcome=facts.outcome,
+            retry_after_s=facts.retry_after_s,
+            stream=shape.stream,
+            prompt_tokens=shape.prompt_tokens,
+            elapsed_s=self._ended_s(attempt) - facts.t_dispatch_s,
+            ttft_s=ttft_s,
+            token_rate=rate,
+            output_tokens=tokens,
+            cached_share=cached_share,
+            cost_pico_usd=facts.cost_pico_usd,
+        )
 
 
-def _client_abort() -> UpstreamError:
+def _abort() -> UpstreamError:
     return UpstreamError("The client has gone.", outcome="client_abort", try_next=False)
 
 
 def _our_mistake() -> UpstreamError:
     return UpstreamError("The gateway failed.", outcome="protocol_error", try_next=False)
-
-
-_TIMEOUTS = ("timeout_first", "timeout_total", "timeout_idle")
-
-
-def request_error(error: UpstreamError, *, attempts: int) -> RequestError:
-    """What a client is told when the last attempt failed with `error`; the provider's body is never passed on."""
-    tried = f"{attempts} attempt{'s' if attempts > 1 else ''}"
-    if error.outcome == "rate_limited":
-        return RequestError(
-            f"The providers are limiting requests ({tried}). Try again later.",
-            status=429,
-            code="rate_limited",
-            type="rate_limit_error",
-            retry_after_s=error.retry_after_s if error.retry_after_s is not None else 1.0,
-        )
-    if error.outcome in ("rejected", "filtered"):
-        context = error.code == "context_length_exceeded"
-        return RequestError(
-            f"The provider refused the request: {error.message}",
-            status=400,
-            code="context_length_exceeded" if context else "bad_request",
-            type="invalid_request_error",
-            param="messages" if context else None,
-        )
-    if error.outcome in _TIMEOUTS:
-        return RequestError(
-            f"No provider answered in time ({tried}).", status=504, code="upstream_timeout", type="upstream_error"
-        )
-    reason = error.message if error.outcome == "no_recording" else f"The last one failed with {error.outcome}."
-    return RequestError(
-        f"No provider could answer ({tried}). {reason}", status=502, code="upstream_error", type="upstream_error"
-    )

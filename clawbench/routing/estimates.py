@@ -1,138 +1,316 @@
 """Estimates: how each offer has behaved lately, and what to expect where nothing has been seen yet.
 
-Time-decayed means of log-TTFT and log-token-rate (half-life about a minute), shrunk towards a prior that weighs
-as much as five samples: the offer's own profile, else the mean of the profiles known. Failures never make an
-offer look fast: they count as failures, and their elapsed time enters nothing. Time comes in as an argument.
+For each offer, and within it for streamed or not and for prompt-size classes: time-decayed means and variances of
+log-TTFT and log-token-rate, shrunk towards what is known one level up (class → offer → its profile, or the
+other offers of its model, a little optimistic) with a weight of five samples. Time-outs and resets count as failures
+and as samples of *at least* the elapsed time; any other failure is no sample: a fast 503 is not fast.
+Decay is forward: an observation's weight grows with its instant, so nothing has to be aged. Time is handed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp, log
+from collections.abc import Mapping, Sequence
+from math import exp, log, sqrt
+from typing import Any
 
-from clawbench.types import LatencyProfile, Offer, OfferState
+from clawbench.errors import UsageError
+from clawbench.routing.settings import RoutingSettings
+from clawbench.routing.sketch import Sketch
+from clawbench.routing.state import Live, OfferState
+from clawbench.types import LatencyProfile, Offer
 
-PRIOR_WEIGHT = 5.0  # samples that the prior is worth
+PRIOR_WEIGHT = 5.0  # samples that a prior is worth
 EXPECTED_OUTPUT_TOKENS = 200.0  # prior length of an answer
+CENSORED = frozenset({"timeout_first", "timeout_total", "timeout_idle", "reset_early", "reset_mid", "connect_error"})
+SIZE_CLASSES = (256, 2_048, 8_192)  # upper bounds in prompt tokens
+STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anything was observed
+SNAPSHOT_VERSION = 1
+REBASE_EXPONENT = 200.0
 UNKNOWN = LatencyProfile(
     ttft_s_median=1.0, ttft_s_sigma=0.8, token_rate_median=50.0, token_rate_sigma=0.6, source="assumed"
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class EstimatesConfig:
-    """How quickly old observations lose weight."""
+class Series:
+    """Weighted sums of one quantity: Σw, Σw·x, Σw·x²."""
 
-    half_life_s: float = 60.0
+    __slots__ = ("square", "total", "weight")
+
+    def __init__(self, weight: float = 0.0, total: float = 0.0, square: float = 0.0) -> None:
+        self.weight, self.total, self.square = weight, total, square
+
+    def add(self, value: float, weight: float) -> None:
+        self.weight += weight
+        self.total += weight * value
+        self.square += weight * value * value
+
+    def mean(self, prior: float, prior_weight: float) -> float:
+        return (self.total + prior_weight * prior) / (self.weight + prior_weight)
+
+    def error(self, unit: float, sigma: float) -> float:
+        """Standard error of the mean, `sigma` being the prior's standard deviation; `unit` is a sample's weight now."""
+        samples = self.weight / unit
+        if samples <= 1:
+            return sigma / sqrt(PRIOR_WEIGHT)
+        mean = self.total / self.weight
+        variance = max(self.square / self.weight - mean * mean, 0.0)
+        pooled = (samples * variance + PRIOR_WEIGHT * sigma * sigma) / (samples + PRIOR_WEIGHT)
+        return sqrt(pooled / (samples + PRIOR_WEIGHT))
+
+    def scale(self, factor: float) -> None:
+        self.weight *= factor
+        self.total *= factor
+        self.square *= factor
 
 
-class _Decayed:
-    """A weighted mean whose observations halve their weight every half-life, shrunk towards a prior."""
+class _Kind:
+    """What is remembered of one kind of request at an offer."""
 
-    __slots__ = ("prior", "total", "weight")
+    __slots__ = ("rate", "state", "ttft")
 
-    def __init__(self, prior: float) -> None:
-        self.total, self.weight = 0.0, 0.0
-        self.prior = PRIOR_WEIGHT * prior
-
-    @property
-    def mean(self) -> float:
-        return (self.total + self.prior) / (self.weight + PRIOR_WEIGHT)
-
-    def add(self, value: float) -> None:
-        self.total += value
-        self.weight += 1.0
+    def __init__(self, offer: Offer) -> None:
+        self.ttft, self.rate = Series(), Series()
+        self.state = OfferState(offer)
 
 
 class _Track:
     """What is remembered of one offer."""
 
-    def __init__(self, offer: Offer, prior: LatencyProfile, last_dispatch: int) -> None:
-        self.offer, self.last_dispatch = offer, last_dispatch
-        self.log_ttft = _Decayed(log(prior.ttft_s_median))
-        self.log_rate = _Decayed(log(prior.token_rate_median))
-        self.output = _Decayed(EXPECTED_OUTPUT_TOKENS)
-        self.failed = _Decayed(0.0)
-        self.in_flight, self.at_s = 0, 0.0
+    __slots__ = (
+        "answered_s", "cached", "failed", "failed_cost", "in_flight", "kinds", "live", "offer", "output", "rate",
+        "sketch", "ttft", "version",
+    )  # fmt: skip
 
-    def decay(self, at_s: float, half_life_s: float) -> None:
-        """Lets time pass; an instant in the past changes nothing."""
-        if at_s <= self.at_s:
-            return
-        factor = 0.5 ** ((at_s - self.at_s) / half_life_s)
-        self.at_s = at_s
-        for sums in (self.log_ttft, self.log_rate, self.output, self.failed):
-            sums.total *= factor
-            sums.weight *= factor
+    def __init__(self, offer: Offer, last_dispatch: int) -> None:
+        self.offer, self.live = offer, Live(last_dispatch)
+        self.kinds: dict[tuple[bool, int], _Kind] = {}
+        self.answered_s: float | None = None
+        self.version = 0
+        self.sketch = Sketch()
+        self.forget()
+        self.output, self.cached, self.failed_cost = Series(), Series(), Series()
+
+    def forget(self) -> None:
+        """Drops what was seen of speed and failures, as after an outage: what comes now is another matter."""
+        self.ttft, self.rate, self.in_flight, self.failed = Series(), Series(), Series(), Series()
+        for kind in self.kinds.values():
+            kind.ttft, kind.rate = Series(), Series()
+        self.sketch.clear()
+        self.version += 1
+
+    def series(self) -> list[Series]:
+        own = [self.ttft, self.rate, self.in_flight, self.failed, self.output, self.cached, self.failed_cost]
+        return own + [series for kind in self.kinds.values() for series in (kind.ttft, kind.rate)]
 
 
 class Estimates:
-    """The memory of one gateway; the router reads it, every attempt feeds it."""
+    """The memory of one gateway: the router reads it, every attempt feeds it."""
 
-    def __init__(self, offers: Sequence[Offer], config: EstimatesConfig | None = None) -> None:
-        self._half_life_s = (config or EstimatesConfig()).half_life_s
-        everyone = _mean_profile([offer.profile for offer in offers if offer.profile])
-        self._tracks = {
-            offer.id: _Track(offer, offer.profile or everyone, index - len(offers))
-            for index, offer in enumerate(offers)
-        }
+    def __init__(self, offers: Sequence[Offer], settings: RoutingSettings | None = None) -> None:
+        self._half_life_s = (settings or RoutingSettings()).half_life_s
+        self._tracks = {offer.id: _Track(offer, index - len(offers)) for index, offer in enumerate(offers)}
+        self._models: dict[str, list[_Track]] = {}
+        # How long answers are is the model's matter, not the offer's: two equal prices must stay equal.
+        outputs: dict[str, Series] = {}
+        for track in self._tracks.values():
+            self._models.setdefault(track.offer.model, []).append(track)
+            track.output = outputs.setdefault(track.offer.model, Series())
         self._dispatches = 0
+        self._base_s = 0.0
 
-    def dispatched(self, offer_id: str) -> None:
-        """An attempt leaves for this offer."""
-        track = self._tracks[offer_id]
-        track.in_flight += 1
-        track.last_dispatch = self._dispatches
+    def dispatched(self, offer_id: str, *, at_s: float = 0.0, expires_s: float = float("inf")) -> int:
+        """An attempt leaves; the lease to give back to `finished`. After `expires_s` it counts no more."""
+        live = self._tracks[offer_id].live
+        live.last_dispatch = self._dispatches
         self._dispatches += 1
+        return live.lease(expires_s)
 
     def finished(
         self,
         offer_id: str,
+        lease: int,
         *,
         at_s: float,
-        ok: bool,
+        outcome: str = "ok",
+        stream: bool = True,
+        prompt_tokens: int = 0,
+        elapsed_s: float | None = None,
         ttft_s: float | None = None,
         token_rate: float | None = None,
         output_tokens: int | None = None,
+        cached_share: float | None = None,
+        cost_pico_usd: int | None = None,
     ) -> None:
-        """An attempt at this offer is over; None for what could not be measured."""
+        """An attempt at this offer is over; None for what could not be measured.
+
+        `elapsed_s` runs from dispatch to the end. An outcome other than "ok" is a failure, except "client_abort" and
+        "rejected", which say nothing about the offer.
+        """
         track = self._tracks[offer_id]
-        track.in_flight -= 1
-        track.decay(at_s, self._half_life_s)
-        track.failed.add(0.0 if ok else 1.0)
-        if not ok:
+        in_flight = track.live.in_flight(at_s)
+        track.live.leases.pop(lease, None)
+        if outcome in ("client_abort", "rejected", "no_recording"):
             return
-        for sums, value in ((track.log_ttft, ttft_s), (track.log_rate, token_rate)):
-            if value is not None and value > 0:
-                sums.add(log(value))
+        track.live.answers += 1
+        track.version += 1
+        unit = self._unit(at_s)
+        track.failed.add(0.0 if outcome == "ok" else 1.0, unit)
+        kind = self._kind(track, stream, prompt_tokens)
+        if outcome != "ok":
+            track.failed_cost.add(float(cost_pico_usd or 0), unit)
+            if outcome in CENSORED and elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
+                self._sample(track, kind, log(elapsed_s), None, in_flight, unit)
+            return
+        track.answered_s = at_s
         if output_tokens is not None:
-            track.output.add(output_tokens)
+            track.output.add(output_tokens, unit)
+        if cached_share is not None:
+            track.cached.add(cached_share, unit)
+        if ttft_s is None and elapsed_s is not None and not stream:
+            ttft_s, token_rate = self._taken_apart(track, kind, at_s, elapsed_s, output_tokens)
+        if ttft_s is not None and ttft_s > 0:
+            track.sketch.add(ttft_s, unit)
+            self._sample(track, kind, log(ttft_s), log(token_rate) if token_rate else None, in_flight, unit)
 
-    def state(self, offer_id: str, *, at_s: float) -> OfferState:
-        """What to expect of this offer at `at_s`."""
+    def recovered(self, offer_id: str) -> None:
+        """A probe after an outage has succeeded: what was learned of the outage is dropped."""
+        self._tracks[offer_id].forget()
+
+    def in_flight(self, offer_id: str, at_s: float) -> int:
+        return self._tracks[offer_id].live.in_flight(at_s)
+
+    def answers(self, offer_id: str) -> int:
+        """Attempts at this offer that have ended since the start."""
+        return self._tracks[offer_id].live.answers
+
+    def ttft_quantile(self, offer_id: str, share: float) -> float | None:
+        """Recent TTFT below which this share of answers came, in seconds, to about 5 %; None without samples."""
+        return self._tracks[offer_id].sketch.quantile(share)
+
+    def state(self, offer_id: str, *, at_s: float, stream: bool = True, prompt_tokens: int = 0) -> OfferState:
+        """What to expect of this offer for a request of this kind."""
         track = self._tracks[offer_id]
-        track.decay(at_s, self._half_life_s)
-        return OfferState(
-            offer=track.offer,
-            ttft_s=exp(track.log_ttft.mean),
-            token_rate=exp(track.log_rate.mean),
-            output_tokens=track.output.mean,
-            failure_share=track.failed.mean,
-            in_flight=track.in_flight,
-            last_dispatch=track.last_dispatch,
-            samples=track.log_ttft.weight,
-        )
+        state = self._refreshed(track, self._kind(track, stream, prompt_tokens), at_s)
+        state.in_flight = track.live.in_flight(at_s)
+        state.last_dispatch = track.live.last_dispatch
+        return state
+
+    def _kind(self, track: _Track, stream: bool, prompt_tokens: int) -> _Kind:
+        size = 0
+        while size < len(SIZE_CLASSES) and prompt_tokens > SIZE_CLASSES[size]:
+            size += 1
+        kind = track.kinds.get((stream, size))
+        if kind is None:
+            kind = track.kinds[stream, size] = _Kind(track.offer)
+        return kind
+
+    def _refreshed(self, track: _Track, kind: _Kind, at_s: float) -> OfferState:
+        state = kind.state
+        if state.version == track.version and at_s - state.computed_s < STALE_S:
+            return state
+        unit = self._unit(at_s)
+        shrink = PRIOR_WEIGHT * unit
+        prior_ttft, prior_rate, profile = self._prior(track, unit)
+        log_ttft = kind.ttft.mean(track.ttft.mean(prior_ttft, shrink), shrink)
+        log_rate = kind.rate.mean(track.rate.mean(prior_rate, shrink), shrink)
+        state.ttft_s, state.token_rate = exp(log_ttft), exp(log_rate)
+        state.log_ttft_error = track.ttft.error(unit, profile.ttft_s_sigma)
+        state.log_rate_error = track.rate.error(unit, profile.token_rate_sigma)
+        state.output_tokens = track.output.mean(EXPECTED_OUTPUT_TOKENS, shrink)
+        state.cached_share = track.cached.mean(0.0, shrink)
+        state.failure_share = track.failed.mean(0.0, shrink)
+        state.failed_cost = track.failed_cost.mean(0.0, unit)
+        state.sampled_in_flight = track.in_flight.mean(0.0, unit)
+        state.samples = track.ttft.weight / unit
+        state.age_s = None if track.answered_s is None else at_s - track.answered_s
+        state.version, state.computed_s = track.version, at_s
+        return state
+
+    def _prior(self, track: _Track, unit: float) -> tuple[float, float, LatencyProfile]:
+        """(log TTFT, log rate, profile): the offer's own profile, else the others of its model, half a sigma faster."""
+        profile = track.offer.profile
+        if profile is not None:
+            return log(profile.ttft_s_median), log(profile.token_rate_median), profile
+        ttfts, rates = [], []
+        for other in self._models[track.offer.model]:
+            known = other.offer.profile
+            if other.ttft.weight > unit:
+                ttfts.append(other.ttft.total / other.ttft.weight)
+            elif known is not None:
+                ttfts.append(log(known.ttft_s_median))
+            if other.rate.weight > unit:
+                rates.append(other.rate.total / other.rate.weight)
+            elif known is not None:
+                rates.append(log(known.token_rate_median))
+        ttft = _median(ttfts) if ttfts else log(UNKNOWN.ttft_s_median)
+        rate = _median(rates) if rates else log(UNKNOWN.token_rate_median)
+        return ttft - UNKNOWN.ttft_s_sigma / 2, rate + UNKNOWN.token_rate_sigma / 2, UNKNOWN
+
+    def _sample(
+        self, track: _Track, kind: _Kind, log_ttft: float, log_rate: float | None, in_flight: int, unit: float
+    ) -> None:
+        for series in (track.ttft, kind.ttft):
+            series.add(log_ttft, unit)
+        track.in_flight.add(max(in_flight - 1, 0), unit)
+        if log_rate is not None:
+            for series in (track.rate, kind.rate):
+                series.add(log_rate, unit)
+        track.version += 1
+
+    def _taken_apart(
+        self, track: _Track, kind: _Kind, at_s: float, elapsed_s: float, output_tokens: int | None
+    ) -> tuple[float, float | None]:
+        """(TTFT, rate) of an answer that came whole: both off by the factor by which the whole was off."""
+        state = self._refreshed(track, kind, at_s)
+        tokens = max(output_tokens or 1, 1)
+        off = elapsed_s / (state.ttft_s + (tokens - 1) / state.token_rate)
+        return max(state.ttft_s * off, 1e-6), max(state.token_rate / off, 1e-6) if tokens > 1 else None
+
+    def _unit(self, at_s: float) -> float:
+        """Weight of an observation made now; doubles every half-life."""
+        exponent = (at_s - self._base_s) / self._half_life_s
+        if exponent > REBASE_EXPONENT:
+            factor = 0.5**exponent
+            for track in self._tracks.values():
+                track.sketch.scale(factor)
+            for series in {id(series): series for track in self._tracks.values() for series in track.series()}.values():
+                series.scale(factor)
+            self._base_s, exponent = at_s, 0.0
+        return float(2.0**exponent)
+
+    def snapshot(self, *, at_s: float) -> dict[str, Any]:
+        """What was learned, as plain JSON values, to be given to `restore` of another gateway's estimates."""
+        unit = self._unit(at_s)
+        offers = {}
+        for offer_id, track in self._tracks.items():
+            names = ("ttft", "rate", "in_flight", "failed", "output", "cached", "failed_cost")
+            offers[offer_id] = {
+                name: [series.weight / unit, series.total / unit, series.square / unit]
+                for name, series in ((name, getattr(track, name)) for name in names)
+            }
+        return {"version": SNAPSHOT_VERSION, "offers": offers}
+
+    def restore(self, snapshot: Mapping[str, Any], *, at_s: float) -> None:
+        """Starts warm from a snapshot; offers that it does not know stay cold. Raises `UsageError` for another form."""
+        if snapshot.get("version") != SNAPSHOT_VERSION:
+            raise UsageError(
+                f"estimates of version {snapshot.get('version')!r} are not read; this is {SNAPSHOT_VERSION}"
+            )
+        unit = self._unit(at_s)
+        try:
+            for offer_id, kept in snapshot["offers"].items():
+                track = self._tracks.get(offer_id)
+                if track is not None:
+                    for name, (weight, total, square) in kept.items():
+                        series: Series = getattr(track, name)
+                        series.weight, series.total, series.square = weight * unit, total * unit, square * unit
+                    track.version += 1
+                    track.live.answers = 1 if track.failed.weight > 0 else 0
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"the snapshot of estimates cannot be read: {error!r}") from error
 
 
-def _mean_profile(profiles: Sequence[LatencyProfile]) -> LatencyProfile:
-    if not profiles:
-        return UNKNOWN
-    n = len(profiles)
-    return LatencyProfile(
-        ttft_s_median=exp(sum(log(profile.ttft_s_median) for profile in profiles) / n),
-        ttft_s_sigma=sum(profile.ttft_s_sigma for profile in profiles) / n,
-        token_rate_median=exp(sum(log(profile.token_rate_median) for profile in profiles) / n),
-        token_rate_sigma=sum(profile.token_rate_sigma for profile in profiles) / n,
-        source=f"mean of {n} profiles",
-    )
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

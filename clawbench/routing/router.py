@@ -1,42 +1,86 @@
 """The router: filters the offers of a reference, scores them by the strategy, picks one, and says why.
 
-Deterministic but for one keyed draw among equals, whose probability is part of the decision. The estimates
-are fed by the gateway through `dispatched` and `finished`.
+Chance enters by one keyed stream a decision, whose probabilities are part of it. The gateway tells it of every attempt
+through `dispatched` and `finished`. Knows no transport, no wire and no clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
 
 from clawbench.catalog.catalog import Catalog
-from clawbench.errors import RequestError
-from clawbench.rng import Draws
+from clawbench.rng import Draws, draws
 from clawbench.routing.estimates import Estimates
-from clawbench.routing.reference import Reference, resolve
+from clawbench.routing.health import Health
+from clawbench.routing.pick import Candidate, drawn, probabilities
+from clawbench.routing.reference import Reference, resolve, tags_of
+from clawbench.routing.refusals import nothing_eligible
+from clawbench.routing.settings import RoutingSettings
+from clawbench.routing.state import OfferState
 from clawbench.routing.strategies import STRATEGIES, Strategy, by_tags
-from clawbench.types import Decision, Exclusion, Offer, OfferState, RequestShape
+from clawbench.routing.strategies.product import Product
+from clawbench.types import Decision, Exclusion, Offer, RequestShape
+
+
+class Scored(Struct, frozen=True):
+    """The eligible offers of a request, in parallel, and the others with their reasons."""
+
+    states: list[OfferState]
+    scores: list[float]
+    excluded: list[Exclusion]
+
+
+class Lease(Struct, frozen=True):
+    """An attempt under way, as the router knows it."""
+
+    offer_id: str
+    number: int
+    is_probe: bool
 
 
 class Router:
-    """One gateway's router. `ineligible` names offers that can never serve, with the reason."""
+    """One gateway's router. `ineligible` names offers that can never serve, with the reason.
+
+    `has_capacity` says whether an offer's stated limits leave room for a request of so many tokens.
+    """
 
     def __init__(
         self,
         catalog: Catalog,
         *,
         default_strategy: str = "price",
+        settings: RoutingSettings | None = None,
         estimates: Estimates | None = None,
         ineligible: Mapping[str, str] | None = None,
+        has_capacity: Callable[[Offer, int], bool] = lambda offer, tokens: True,
+        chain: Sequence[str] = (),
+        seed: int = 0,
     ) -> None:
-        self.catalog = catalog
-        self.default = STRATEGIES[default_strategy]
-        self.estimates = estimates or Estimates(catalog.offers_of())
-        self._ineligible = dict(ineligible or {})
+        self.catalog, self.settings = catalog, settings or RoutingSettings()
+        self.default = strategy_of(default_strategy, self.settings.weights)
+        self.estimates = estimates or Estimates(catalog.offers_of(), self.settings)
+        self.health = Health(
+            catalog.offers_of(), self.settings, lambda name, rest: draws(seed, "breaker", name, str(rest))
+        )
+        self._ineligible, self._has_capacity, self._chain = dict(ineligible or {}), has_capacity, tuple(chain)
         self._everything = catalog.offers_of()
+        self._combined: dict[tuple[str, ...], Strategy] = {}
 
-    def reference(self, model: str) -> Reference:
-        """What the client's model string means; raises `RequestError` for what is unknown."""
-        return resolve(model, self.catalog)
+    def reference(self, model: str, *, models: Any = None, provider: Any = None) -> Reference:
+        """What the client's model string and routing fields mean; raises `RequestError` for what is unknown."""
+        return resolve(model, self.catalog, models=models, provider=provider, chain=self._chain)
+
+    def strategy(self, reference: Reference) -> Strategy:
+        """The strategy that a reference asks for, the default where it has no tags."""
+        if not reference.tags:
+            return self.default
+        found = self._combined.get(reference.tags)
+        if found is None:
+            found = self._combined[reference.tags] = by_tags(reference.tags, self.settings.weights)
+        return found
 
     def decide(
         self,
@@ -49,85 +93,161 @@ class Router:
     ) -> Decision:
         """The offer for the next attempt, those in `tried` left out.
 
-        `draw` opens the stream that breaks ties; it is not opened where there are none. Raises `RequestError`
+        `draw` opens the stream of the pick; it is not opened where only one offer is possible. Raises `RequestError`
         that names the binding reason when nothing is left.
         """
-        strategy = by_tags(reference.tags) if reference.tags else self.default
-        states, scores, excluded = self._score(strategy, reference, request, at_s=at_s, tried=tried)
-        if not states:
-            raise _nothing_eligible(reference, excluded)
-        best = min(scores)
-        equals = [index for index, score in enumerate(scores) if score <= best * (1 + 1e-12)] if best >= 0 else []
-        if len(equals) <= 1:
-            chosen, propensity = scores.index(best), 1.0
-        else:
-            chosen, propensity = equals[draw().below(len(equals))], 1.0 / len(equals)
+        strategy = self.strategy(reference)
+        scored = self.scored(strategy, reference, request, at_s=at_s, tried=tried)
+        if not scored.states:
+            wakes_s = min((self.health.wakes_s(each.offer_id, at_s) for each in scored.excluded), default=at_s)
+            raise nothing_eligible(reference, scored.excluded, self._offers(reference), wait_s=wakes_s - at_s)
+        chances = self.chances(strategy, request, scored)
+        chosen = chances.index(1.0) if 1.0 in chances else drawn(chances, draw())
         return Decision(
             strategy=strategy.name,
             t_s=at_s,
-            candidates=tuple(state.offer.id for state in states),
-            scores=tuple(scores),
-            in_flight=tuple(state.in_flight for state in states),
-            excluded=tuple(excluded),
-            chosen=states[chosen].offer.id,
-            propensity=propensity,
+            candidates=tuple([state.offer.id for state in scored.states]),
+            scores=tuple(scored.scores),
+            in_flight=tuple([state.in_flight for state in scored.states]),
+            excluded=tuple(scored.excluded),
+            chosen=scored.states[chosen].offer.id,
+            propensity=chances[chosen],
         )
 
-    def _score(
-        self, strategy: Strategy, reference: Reference, request: RequestShape, *, at_s: float, tried: Collection[str]
-    ) -> tuple[list[OfferState], list[float], list[Exclusion]]:
-        states: list[OfferState] = []
-        scores: list[float] = []
-        excluded: list[Exclusion] = []
-        for offer in reference.model.offers if reference.model else self._everything:
-            reason = "already tried" if offer.id in tried else self._exclusion(offer, request)
-            if reason is None:
-                state = self.estimates.state(offer.id, at_s=at_s)
-                score = strategy.score(request, state)
-                if score is not None:
-                    states.append(state)
-                    scores.append(score)
-                    continue
-                reason = strategy.unscorable
-            excluded.append(Exclusion(offer.id, reason))
-        return states, scores, excluded
+    def chances(self, strategy: Strategy, request: RequestShape, scored: Scored) -> list[float]:
+        """The probability with which each eligible offer is picked; they add up to 1."""
+        scores = scored.scores
+        if len(scores) == 1:
+            return [1.0]
+        if strategy.plain:
+            best = min(scores)
+            equals = scores.count(best)
+            return [1.0 / equals if score == best else 0.0 for score in scores]
+        parts = strategy.parts if isinstance(strategy, Product) else (strategy,)
+        candidates = [
+            Candidate(
+                score,
+                strategy.error(state),
+                state.in_flight,
+                (score,) if len(parts) == 1 else tuple([part.score(request, state) or 0.0 for part in parts]),
+                () if len(parts) == 1 else tuple([part.error(state) for part in parts]),
+            )
+            for state, score in zip(scored.states, scores, strict=True)
+        ]
+        settings = self.settings
+        width = settings.price_band if strategy.name == "price" else settings.band
+        return probabilities(candidates, width=width, exploration=settings.exploration)
 
-    def _exclusion(self, offer: Offer, request: RequestShape) -> str | None:
-        """Why this offer cannot serve this request at all; None if it can."""
+    def scored(
+        self,
+        strategy: Strategy,
+        reference: Reference,
+        request: RequestShape,
+        *,
+        at_s: float,
+        tried: Collection[str] = (),
+    ) -> Scored:
+        """The offers that may be picked now, those of the first tier that has any, and why the others may not."""
+        tiers: dict[tuple[int, int], Scored] = {}
+        excluded: list[Exclusion] = []
+        for rank, offers in enumerate(self._ranked(reference)):
+            for offer in offers:
+                reason = "already tried" if offer.id in tried else self._exclusion(offer, reference, request, at_s)
+                if reason is None:
+                    state = self.estimates.state(
+                        offer.id, at_s=at_s, stream=request.stream, prompt_tokens=request.prompt_tokens
+                    )
+                    score = strategy.score(request, state)
+                    if score is not None:
+                        tier = (rank, reference.preferences.tier(state))
+                        into = tiers.get(tier)
+                        if into is None:
+                            into = tiers[tier] = Scored([], [], excluded)
+                        into.states.append(state)
+                        into.scores.append(score)
+                        continue
+                    reason = strategy.unscorable
+                excluded.append(Exclusion(offer.id, reason))
+        if not tiers:
+            return Scored([], [], excluded)
+        first = tiers[min(tiers)]
+        return first if strategy.plain else self._with_room(first, request)
+
+    def dispatched(self, offer_id: str, *, at_s: float, expires_s: float) -> Lease:
+        """An attempt leaves for this offer; its lease expires by itself at `expires_s`."""
+        is_probe = self.health.is_probe(offer_id)
+        self.health.dispatched(offer_id, expires_s=expires_s)
+        return Lease(offer_id, self.estimates.dispatched(offer_id, at_s=at_s, expires_s=expires_s), is_probe)
+
+    def finished(
+        self, lease: Lease, *, at_s: float, outcome: str, retry_after_s: float | None = None, **seen: Any
+    ) -> None:
+        """An attempt is over; `seen` as in `Estimates.finished`."""
+        self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
+        back = self.health.finished(
+            lease.offer_id,
+            at_s=at_s,
+            outcome=outcome,
+            in_flight=self.estimates.in_flight(lease.offer_id, at_s),
+            retry_after_s=retry_after_s,
+        )
+        if back:
+            self.estimates.recovered(lease.offer_id)
+
+    def _offers(self, reference: Reference) -> tuple[Offer, ...]:
+        return tuple(offer for offers in self._ranked(reference) for offer in offers)
+
+    def _ranked(self, reference: Reference) -> list[tuple[Offer, ...]]:
+        """Offers of the model asked for, then of each fallback model; all of them for an open reference."""
+        if reference.model is None:
+            return [self._everything]
+        if not reference.fallbacks:
+            return [reference.model.offers]
+        return [reference.model.offers, *(model.offers for model in reference.fallbacks)]
+
+    def _with_room(self, scored: Scored, request: RequestShape) -> Scored:
+        """Without the offers that have as much under way as they take, and the cold ones that have not answered yet.
+
+        Where that leaves nothing, all of them: late is better than never.
+        """
+        settings, kept = self.settings, []
+        for place, state in enumerate(scored.states):
+            offer = state.offer
+            cold = self.estimates.answers(offer.id) == 0 and state.in_flight >= settings.cold_unresolved_max
+            if cold:
+                reason = f"cold: {state.in_flight} requests under way and none answered yet"
+            elif self.health.is_hot(offer.id, state.in_flight) or not self._has_capacity(offer, request.prompt_tokens):
+                reason = f"hot: {state.in_flight} requests under way"
+            else:
+                kept.append(place)
+                continue
+            scored.excluded.append(Exclusion(offer.id, reason))
+        if len(kept) == len(scored.states):
+            return scored
+        if not kept:
+            del scored.excluded[len(scored.excluded) - len(scored.states) :]
+            return scored
+        return Scored(
+            [scored.states[place] for place in kept], [scored.scores[place] for place in kept], scored.excluded
+        )
+
+    def _exclusion(self, offer: Offer, reference: Reference, request: RequestShape, at_s: float) -> str | None:
+        """Why this offer cannot serve this request now; None if it can."""
         if offer.id in self._ineligible:
             return self._ineligible[offer.id]
+        if reference.provider is not None and offer.provider != reference.provider and not reference.fallbacks:
+            return f"not of provider {reference.provider}"
         if offer.capabilities is not None and not request.needs <= offer.capabilities:
             return "cannot do " + ", ".join(sorted(request.needs - offer.capabilities))
         if offer.context_window is not None and request.prompt_tokens > offer.context_window:
             return f"context window {offer.context_window} tokens, prompt about {request.prompt_tokens}"
-        return None
+        if reference.preferences.require_parameters and offer.capabilities is None:
+            return "provider.require_parameters: its capabilities are not stated"
+        return reference.preferences.refusal(offer) or self.health.resting(offer.id, at_s)
 
 
-def _nothing_eligible(reference: Reference, excluded: list[Exclusion]) -> RequestError:
-    """The error for a request that no offer can serve, naming the reason that binds."""
-    name = f'"{reference.model.id}"' if reference.model else "any model"
-    reasons = sorted({exclusion.reason for exclusion in excluded})
-    shown = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
-    if reasons and all(reason.startswith("context window") for reason in reasons):
-        return RequestError(
-            f"The prompt is too long for {name}: {shown}.",
-            status=400,
-            code="context_length_exceeded",
-            type="invalid_request_error",
-            param="messages",
-        )
-    if reasons and all(reason.startswith("cannot do") for reason in reasons):
-        return RequestError(
-            f"No offer of {name} has what the request needs: {shown}.",
-            status=400,
-            code="unsupported_parameter",
-            type="invalid_request_error",
-            param="model",
-        )
-    return RequestError(
-        f"No offer of {name} can serve this request: {shown or 'it has none'}.",
-        status=404,
-        code="model_not_found",
-        type="invalid_request_error",
-        param="model",
-    )
+def strategy_of(name: str, weights: Mapping[str, float] | None = None) -> Strategy:
+    """A strategy by a plan's name for it: a baseline, a tag, or tags joined by '@'. Raises `RequestError`."""
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    return by_tags(tags_of(name), weights)

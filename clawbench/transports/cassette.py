@@ -1,7 +1,8 @@
 """The cassette transport: answers upstream calls from recordings, at the instants that the recording tells.
 
-Under a virtual clock a stream wakes the loop twice, for its first and its last bytes, each chunk carrying its own
-instant; `paced` hands over each chunk at its time instead, as live clients need it. The records are the same.
+Under a virtual clock a stream wakes the loop for each chunk up to its first output, and then once for all the others,
+each carrying its own instant; `paced` hands over every chunk at its time, as live clients need it. The records are
+the same.
 """
 
 from __future__ import annotations
@@ -159,29 +160,33 @@ class CassetteReply:
     ) -> None:
         self.status, self.headers, self.provenance = status, headers, provenance
         self._body, self._timeline, self._sent_s, self._deadline_s = body, timeline, sent_s, deadline_s
-        self._clock, self._paced = clock, paced
+        self._clock, self._paced, self._batched = clock, paced, False
         self.t_headers_s = clock.now() if paced else sent_s + timeline.headers_s
 
     async def chunks(self) -> AsyncIterator[Sequence[Chunk]]:
-        """All at their recorded instants: one item a chunk when paced, else the first and then the rest."""
+        """Each at its instant; once the gateway asks for it, and nobody is to be paced, the rest together."""
         chunks = self._all()
-        if self._paced:
-            for chunk in chunks:
-                await until(self._clock, chunk.t_s, self._deadline_s)
-                yield (Chunk(chunk.data, self._clock.now()),)
-            return
-        if len(chunks) > 1:
-            await until(self._clock, chunks[0].t_s, self._deadline_s)
-            yield chunks[:1]
-            chunks = chunks[1:]
-        if chunks:
-            if chunks[-1].t_s > self._deadline_s:
-                in_time = [chunk for chunk in chunks if chunk.t_s <= self._deadline_s]
-                if in_time:
-                    await until(self._clock, in_time[-1].t_s, self._deadline_s)
-                    yield in_time
-            await until(self._clock, chunks[-1].t_s, self._deadline_s)
-            yield chunks
+        for place, chunk in enumerate(chunks):
+            if self._batched:
+                async for arrived in self._together(chunks[place:]):
+                    yield arrived
+                return
+            await until(self._clock, chunk.t_s, self._deadline_s)
+            yield (chunk if not self._paced else Chunk(chunk.data, self._clock.now()),)
+
+    async def _together(self, chunks: list[Chunk]) -> AsyncIterator[Sequence[Chunk]]:
+        if chunks[-1].t_s > self._deadline_s:
+            in_time = [chunk for chunk in chunks if chunk.t_s <= self._deadline_s]
+            if in_time:
+                await until(self._clock, in_time[-1].t_s, self._deadline_s)
+                yield in_time
+        await until(self._clock, chunks[-1].t_s, self._deadline_s)
+        yield chunks
+
+    def batch_rest(self) -> bool:
+        """Not where live clients wait for each chunk."""
+        self._batched = not self._paced
+        return self._batched
 
     async def aclose(self) -> None:
         """Nothing is held."""

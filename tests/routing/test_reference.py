@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import msgspec
 import pytest
 
 from clawbench.catalog.catalog import Catalog
@@ -55,11 +56,93 @@ def test_a_name_that_holds_an_at_sign_stays_usable() -> None:
 
 
 def test_an_unknown_tag_is_a_400_that_lists_the_known_ones() -> None:
-    with pytest.raises(
-        RequestError, match=r'Unknown strategy tag "@fast" in "llama3@fast". Known tags: @latency'
-    ) as raised:
+    known = (
+        r'Unknown strategy tag "@fast" in "llama3@fast"\. Known tags: @balanced, @energy, @latency, @price, @token_rate'
+    )
+    with pytest.raises(RequestError, match=known) as raised:
         resolve("llama3@fast", CATALOG)
     assert (raised.value.status, raised.value.code, raised.value.param) == (400, "unknown_strategy_tag", "model")
+
+
+def test_quality_is_a_tag_only_where_scores_are_configured() -> None:
+    with pytest.raises(RequestError, match="Unknown strategy tag"):
+        resolve("llama3@quality", CATALOG)
+    scored = Catalog([offer("a", model="m", quality=0.8)])
+    assert resolve("m@quality", scored).tags == ("quality",)
+
+
+def test_balanced_means_the_three_tags() -> None:
+    assert resolve("llama3@balanced", CATALOG).tags == ("latency", "price", "token_rate")
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "free_only"),
+    [
+        ("llama3:floor", ("price",), False),
+        ("llama3:nitro", ("token_rate",), False),
+        ("llama3:free", (), True),
+        ("llama3:free@latency", ("latency",), True),
+        ("LLAMA3:Nitro@price", ("price", "token_rate"), False),
+    ],
+)
+def test_openrouters_suffixes_are_read(text: str, tags: tuple[str, ...], free_only: bool) -> None:
+    reference = resolve(text, CATALOG)
+    assert (reference.tags, reference.preferences.free_only) == (tags, free_only)
+
+
+@pytest.mark.parametrize("text", ["a/llama-3.1-8b", "A/Llama 3.1 8B@price"])
+def test_a_provider_prefix_leaves_that_providers_offers_only(text: str) -> None:
+    reference = resolve(text, CATALOG)
+    assert reference.model is not None
+    assert (reference.model.id, reference.provider) == ("llama-3.1-8b", "a")
+
+
+def test_a_providers_own_name_of_a_model_means_the_model() -> None:
+    catalog = Catalog([msgspec.structs.replace(offer("a", model="m"), upstream_model="vendor/m-instruct")])
+    reference = resolve("Vendor/M-Instruct", catalog)
+    assert reference.model is not None
+    assert (reference.model.id, reference.provider) == ("m", None)
+
+
+def test_a_dated_name_is_found_by_the_form_of_its_owner() -> None:
+    catalog = Catalog([offer("anthropic", model="claude-x"), offer("other", model="claude-x")])
+    reference = resolve("claude-x-20250101", catalog)
+    assert reference.model is not None
+    assert (reference.model.id, reference.provider) == ("claude-x", "anthropic")
+
+
+def test_further_models_are_fallbacks_in_order_and_unknown_ones_are_skipped() -> None:
+    reference = resolve("llama3", CATALOG, models=["nope", "odd@name", "llama3"])
+    assert [model.id for model in reference.fallbacks] == ["odd@name"]
+    unknown = resolve("nope@price", CATALOG, models=["odd@name"])
+    assert unknown.model is not None
+    assert (unknown.model.id, unknown.tags) == ("odd@name", ("price",))
+
+
+def test_what_nothing_explains_goes_to_the_fallback_chain() -> None:
+    reference = resolve("nope", CATALOG, chain=["gone", "llama3", "odd@name"])
+    assert reference.model is not None
+    assert (reference.model.id, [model.id for model in reference.fallbacks]) == ("llama-3.1-8b", ["odd@name"])
+
+
+@pytest.mark.parametrize(
+    ("provider", "message"),
+    [
+        ("a", "provider must be an object"),
+        ({"onyl": ["a"]}, "provider.onyl is not known"),
+        ({"only": ["zzz"]}, 'provider.only names "zzz", which is no provider here. Known: a, b, c'),
+        ({"only": ["a"], "ignore": ["A"]}, "name the same providers"),
+        ({"sort": "beauty"}, "provider.sort must be one of"),
+        ({"max_price": {"prompt": -1}}, "max_price.prompt must be a price"),
+        ({"max_price": {"prompt": "NaN"}}, "max_price.prompt must be a price"),
+        ({"allow_fallbacks": 1}, "allow_fallbacks must be true or false"),
+        ({"preferred_max_latency": 0}, "preferred_max_latency must be a number above 0"),
+    ],
+)
+def test_a_wrong_preference_is_named(provider: object, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as raised:
+        resolve("llama3", CATALOG, provider=provider)
+    assert raised.value.status == 400
 
 
 def test_an_unknown_model_is_a_404_that_names_the_nearest() -> None:

@@ -15,6 +15,7 @@ from clawbench.rng import Draws, draws
 from clawbench.routing.estimates import Estimates
 from clawbench.routing.reference import Reference
 from clawbench.routing.router import Router
+from clawbench.routing.settings import RoutingSettings
 from clawbench.types import Decision, Offer, RequestShape
 from tests.lab import offer
 
@@ -54,10 +55,10 @@ def test_two_equal_prices_are_drawn_about_half_each_and_say_so() -> None:
 
 def test_latency_follows_what_was_observed_rather_than_the_profile() -> None:
     offers = [offer("claims", ttft_s=0.1), offer("keeps", ttft_s=0.5)]
-    router = Router(Catalog(offers))
+    router = Router(Catalog(offers), settings=RoutingSettings(exploration=0))
     for _ in range(50):
-        router.estimates.dispatched("claims/m")
-        router.estimates.finished("claims/m", at_s=1.0, ok=True, ttft_s=3.0, token_rate=50.0, output_tokens=100)
+        lease = router.estimates.dispatched("claims/m")
+        router.estimates.finished("claims/m", lease, at_s=1.0, ttft_s=3.0, token_rate=50.0, output_tokens=100)
     assert router.decide(Reference(None, ("latency",)), SHORT, at_s=1.0, draw=_no_draw).chosen == "keeps/m"
 
 
@@ -72,8 +73,8 @@ def test_a_fast_failure_does_not_make_an_offer_look_fast() -> None:
     estimates = Estimates([offer("a", ttft_s=1.0)])
     before = estimates.state("a/m", at_s=0.0)
     for _ in range(20):
-        estimates.dispatched("a/m")
-        estimates.finished("a/m", at_s=0.0, ok=False)
+        lease = estimates.dispatched("a/m")
+        estimates.finished("a/m", lease, at_s=0.0, outcome="upstream_5xx", elapsed_s=0.01)
     after = estimates.state("a/m", at_s=0.0)
     assert after.ttft_s == before.ttft_s
     assert after.failure_share > 0.5
@@ -82,8 +83,8 @@ def test_a_fast_failure_does_not_make_an_offer_look_fast() -> None:
 def test_old_observations_fade_towards_the_prior() -> None:
     estimates = Estimates([offer("a", ttft_s=1.0)])
     for _ in range(100):
-        estimates.dispatched("a/m")
-        estimates.finished("a/m", at_s=0.0, ok=True, ttft_s=10.0)
+        lease = estimates.dispatched("a/m")
+        estimates.finished("a/m", lease, at_s=0.0, ttft_s=10.0)
     fresh, later = estimates.state("a/m", at_s=0.0).ttft_s, estimates.state("a/m", at_s=3600.0).ttft_s
     assert fresh > 8
     assert later == pytest.approx(1.0, rel=0.01)

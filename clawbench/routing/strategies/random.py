@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clawbench.types import OfferState, RequestShape
+from clawbench.routing.state import OfferState
+from clawbench.types import RequestShape
 
 
 class Random:
@@ -10,6 +11,10 @@ class Random:
 
     name = "random"
     unscorable = ""
+    plain = True
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
+        return 0.0
+
+    def error(self, state: OfferState) -> float:
         return 0.0

@@ -6,7 +6,8 @@ flooded until its count has caught up.
 
 from __future__ import annotations
 
-from clawbench.types import OfferState, RequestShape
+from clawbench.routing.state import OfferState
+from clawbench.types import RequestShape
 
 
 class RoundRobin:
@@ -14,6 +15,10 @@ class RoundRobin:
 
     name = "round_robin"
     unscorable = ""
+    plain = True
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         return float(state.last_dispatch)
+
+    def error(self, state: OfferState) -> float:
+        return 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clawbench.types import OfferState, RequestShape
+from clawbench.routing.state import OfferState
+from clawbench.types import RequestShape
 
 
 class TokenRate:
@@ -10,6 +11,10 @@ class TokenRate:
 
     name = "token_rate"
     unscorable = ""
+    plain = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         return 1.0 / state.token_rate
+
+    def error(self, state: OfferState) -> float:
+        return state.log_rate_error

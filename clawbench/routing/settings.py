@@ -1,0 +1,43 @@
+"""What can be set about routing, with its bounds. The `[routing]` table of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clawbench.errors import PlanError, did_you_mean
+
+TAG_NAMES = ("energy", "latency", "price", "quality", "token_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingSettings:
+    """Defaults are starting values: each is a trade between learning quickly and being fooled by noise."""
+
+    half_life_s: float = 60.0  # in which an observation loses half of its weight
+    exploration: float = 0.01  # share of picks that go to offers by how little is known of them
+    band: float = 0.05  # offers this close to the best score share the load
+    price_band: float = 0.005  # the same where price alone is asked for
+    cold_unresolved_max: int = 2  # requests at an offer that has never answered
+    breaker_failure_share: float = 0.5  # of recent attempts; above it the offer rests
+    breaker_attempts_min: float = 4.0  # recent attempts below which nothing is concluded
+    breaker_half_life_s: float = 15.0
+    breaker_open_s: float = 5.0  # first rest; doubles with each failed probe
+    breaker_open_s_max: float = 60.0
+    weights: Mapping[str, float] = field(default_factory=dict)  # of tags in a combination; 1 where absent
+
+    def __post_init__(self) -> None:
+        for name in ("half_life_s", "breaker_half_life_s", "breaker_open_s", "breaker_open_s_max"):
+            if not getattr(self, name) > 0:
+                raise PlanError(f"routing.{name} must be > 0 seconds, got {getattr(self, name)}")
+        for name in ("exploration", "band", "price_band", "breaker_failure_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise PlanError(f"routing.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.cold_unresolved_max < 1:
+            raise PlanError(f"routing.cold_unresolved_max must be at least 1, got {self.cold_unresolved_max}")
+        for tag, weight in self.weights.items():
+            if tag not in TAG_NAMES:
+                known = ", ".join(TAG_NAMES)
+                raise PlanError(f'routing.weights: "{tag}" is no tag.{did_you_mean(tag, TAG_NAMES)} Known: {known}')
+            if not weight > 0:
+                raise PlanError(f"routing.weights.{tag} must be > 0, got {weight}")
