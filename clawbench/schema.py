@@ -70,7 +70,7 @@ REQUESTS: Final = (
     Column("workload", STR, "", "name of the workload"),
     Column("fault_plan", STR, "", "name of the fault plan", "no faults"),
     Column("surface", STR, "", "which surface took it: chat"),
-    Column("model_requested", STR, "", "model reference as the client sent it"),
+    Column("model_requested", STR, "", "model reference as the client sent it; empty if it could not be read"),
     Column("account", STR, "", "who asked"),
     Column("stream", BOOL, "", "the client asked for a stream"),
     Column("t_scheduled_s", FLOAT, "s", "when the workload meant it; latencies count from here"),

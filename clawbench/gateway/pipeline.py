@@ -86,6 +86,12 @@ class Gateway:
             trace.close("failed", t_end_s=self.clock.now(), error_kind="internal")
             raise
 
+    def rejected(self, error: RequestError, context: RequestContext) -> None:
+        """Records a request that a surface could not even read."""
+        unread = ChatRequest(model="", messages=[])
+        now_s = self.clock.now()
+        self.recorder.open(unread, context, at_s=now_s).close("rejected", t_end_s=now_s, error_kind=error.code)
+
     async def _attempts(self, asked: Asked) -> Reply:
         """Offer after offer, until one has answered or nothing is left to try."""
         tried: list[str] = []

@@ -24,11 +24,15 @@ EXPECTED_OUTPUT_TOKENS = 200.0  # prior length of an answer
 CENSORED = frozenset({"timeout_first", "timeout_total", "timeout_idle", "reset_early", "reset_mid", "connect_error"})
 SIZE_CLASSES = (256, 2_048, 8_192)  # upper bounds in prompt tokens
 STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anything was observed
+UNSEEN_STALE_S = 20.0  # the same for an offer of which nothing was observed
 SNAPSHOT_VERSION = 1
 REBASE_EXPONENT = 200.0
 UNKNOWN = LatencyProfile(
     ttft_s_median=1.0, ttft_s_sigma=0.8, token_rate_median=50.0, token_rate_sigma=0.6, source="assumed"
 )
+
+Kind = tuple[bool, int]
+"""(streamed, class of prompt size): see `kind_of`."""
 
 
 class Series:
@@ -63,7 +67,7 @@ class Series:
         self.square *= factor
 
 
-class _Kind:
+class _Memory:
     """What is remembered of one kind of request at an offer."""
 
     __slots__ = ("rate", "state", "ttft")
@@ -73,7 +77,7 @@ class _Kind:
         self.state = OfferState(offer)
 
 
-class _Track:
+class Track:
     """What is remembered of one offer."""
 
     __slots__ = (
@@ -83,7 +87,7 @@ class _Track:
 
     def __init__(self, offer: Offer, last_dispatch: int) -> None:
         self.offer, self.live = offer, Live(last_dispatch)
-        self.kinds: dict[tuple[bool, int], _Kind] = {}
+        self.kinds: dict[Kind, _Memory] = {}
         self.answered_s: float | None = None
         self.version = 0
         self.sketch = Sketch()
@@ -108,8 +112,8 @@ class Estimates:
 
     def __init__(self, offers: Sequence[Offer], settings: RoutingSettings | None = None) -> None:
         self._half_life_s = (settings or RoutingSettings()).half_life_s
-        self._tracks = {offer.id: _Track(offer, index - len(offers)) for index, offer in enumerate(offers)}
-        self._models: dict[str, list[_Track]] = {}
+        self._tracks = {offer.id: Track(offer, index - len(offers)) for index, offer in enumerate(offers)}
+        self._models: dict[str, list[Track]] = {}
         # How long answers are is the model's matter, not the offer's: two equal prices must stay equal.
         outputs: dict[str, Series] = {}
         for track in self._tracks.values():
@@ -155,7 +159,7 @@ class Estimates:
         track.version += 1
         unit = self._unit(at_s)
         track.failed.add(0.0 if outcome == "ok" else 1.0, unit)
-        kind = self._kind(track, stream, prompt_tokens)
+        kind = self._memory(track, stream, prompt_tokens)
         if outcome != "ok":
             track.failed_cost.add(float(cost_pico_usd or 0), unit)
             if outcome in CENSORED and elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
@@ -189,24 +193,35 @@ class Estimates:
 
     def state(self, offer_id: str, *, at_s: float, stream: bool = True, prompt_tokens: int = 0) -> OfferState:
         """What to expect of this offer for a request of this kind."""
-        track = self._tracks[offer_id]
-        state = self._refreshed(track, self._kind(track, stream, prompt_tokens), at_s)
-        state.in_flight = track.live.in_flight(at_s)
-        state.last_dispatch = track.live.last_dispatch
+        return self.state_of(self._tracks[offer_id], kind_of(stream, prompt_tokens), at_s)
+
+    def track(self, offer_id: str) -> Track:
+        """The memory of one offer: the same object as long as the gateway lives."""
+        return self._tracks[offer_id]
+
+    def state_of(self, track: Track, kind: Kind, at_s: float) -> OfferState:
+        """`state` for a caller who has looked up track and kind already."""
+        memory = track.kinds.get(kind)
+        if memory is None:
+            memory = track.kinds[kind] = _Memory(track.offer)
+        state = memory.state
+        if state.version != track.version or at_s >= state.fresh_until_s:
+            self._refreshed(track, memory, at_s)
+        live = track.live
+        state.in_flight = live.in_flight(at_s) if live.leases else 0
+        state.last_dispatch = live.last_dispatch
         return state
 
-    def _kind(self, track: _Track, stream: bool, prompt_tokens: int) -> _Kind:
-        size = 0
-        while size < len(SIZE_CLASSES) and prompt_tokens > SIZE_CLASSES[size]:
-            size += 1
-        kind = track.kinds.get((stream, size))
-        if kind is None:
-            kind = track.kinds[stream, size] = _Kind(track.offer)
-        return kind
+    def _memory(self, track: Track, stream: bool, prompt_tokens: int) -> _Memory:
+        kind = kind_of(stream, prompt_tokens)
+        memory = track.kinds.get(kind)
+        if memory is None:
+            memory = track.kinds[kind] = _Memory(track.offer)
+        return memory
 
-    def _refreshed(self, track: _Track, kind: _Kind, at_s: float) -> OfferState:
+    def _refreshed(self, track: Track, kind: _Memory, at_s: float) -> OfferState:
         state = kind.state
-        if state.version == track.version and at_s - state.computed_s < STALE_S:
+        if state.version == track.version and at_s < state.fresh_until_s:
             return state
         unit = self._unit(at_s)
         shrink = PRIOR_WEIGHT * unit
@@ -223,10 +238,12 @@ class Estimates:
         state.sampled_in_flight = track.in_flight.mean(0.0, unit)
         state.samples = track.ttft.weight / unit
         state.age_s = None if track.answered_s is None else at_s - track.answered_s
-        state.version, state.computed_s = track.version, at_s
+        state.version = track.version
+        # What was never observed does not fade; what its neighbours have shown since may wait a little.
+        state.fresh_until_s = at_s + (STALE_S if track.failed.weight else UNSEEN_STALE_S)
         return state
 
-    def _prior(self, track: _Track, unit: float) -> tuple[float, float, LatencyProfile]:
+    def _prior(self, track: Track, unit: float) -> tuple[float, float, LatencyProfile]:
         """(log TTFT, log rate, profile): the offer's own profile, else the others of its model, half a sigma faster."""
         profile = track.offer.profile
         if profile is not None:
@@ -247,7 +264,7 @@ class Estimates:
         return ttft - UNKNOWN.ttft_s_sigma / 2, rate + UNKNOWN.token_rate_sigma / 2, UNKNOWN
 
     def _sample(
-        self, track: _Track, kind: _Kind, log_ttft: float, log_rate: float | None, in_flight: int, unit: float
+        self, track: Track, kind: _Memory, log_ttft: float, log_rate: float | None, in_flight: int, unit: float
     ) -> None:
         for series in (track.ttft, kind.ttft):
             series.add(log_ttft, unit)
@@ -258,7 +275,7 @@ class Estimates:
         track.version += 1
 
     def _taken_apart(
-        self, track: _Track, kind: _Kind, at_s: float, elapsed_s: float, output_tokens: int | None
+        self, track: Track, kind: _Memory, at_s: float, elapsed_s: float, output_tokens: int | None
     ) -> tuple[float, float | None]:
         """(TTFT, rate) of an answer that came whole: both off by the factor by which the whole was off."""
         state = self._refreshed(track, kind, at_s)
@@ -308,6 +325,14 @@ class Estimates:
                     track.live.answers = 1 if track.failed.weight > 0 else 0
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"the snapshot of estimates cannot be read: {error!r}") from error
+
+
+def kind_of(stream: bool, prompt_tokens: int) -> Kind:
+    """Requests that are expected to behave alike: streamed or not, and the class of their prompt's size."""
+    size = 0
+    while size < len(SIZE_CLASSES) and prompt_tokens > SIZE_CLASSES[size]:
+        size += 1
+    return stream, size
 
 
 def _median(values: list[float]) -> float:

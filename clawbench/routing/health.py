@@ -54,6 +54,11 @@ class Breaker:
     probe_until_s: float | None = None  # None: no probe under way; else when its lease ends
     because: str = ""
 
+    def close(self, at_s: float) -> None:
+        """All is well again, and nothing is remembered."""
+        self.weight = self.failures = 0.0
+        self.at_s, self.open_until_s, self.rests, self.probe_until_s, self.because = at_s, None, 0, None, ""
+
 
 @dataclass(slots=True)
 class Cap:
@@ -78,6 +83,10 @@ class Health:
             name = self._names[offer.id] = f"quota {offer.quota}" if offer.quota else offer.id
             self.breakers.setdefault(name, Breaker())
             self.caps[offer.id] = Cap()
+
+    def breaker(self, offer_id: str) -> Breaker:
+        """The breaker of this offer, or of its quota: the same object as long as the gateway lives."""
+        return self.breakers[self._names[offer_id]]
 
     def resting(self, offer_id: str, at_s: float) -> str | None:
         """Why this offer may not be tried now; None if it may, be it as a probe."""
@@ -133,7 +142,7 @@ class Health:
             self._failed(name, breaker, at_s, half_open=half_open)
             return False
         if half_open:
-            self.breakers[name] = Breaker(at_s=at_s)
+            breaker.close(at_s)
             return True
         return False
 

@@ -6,46 +6,54 @@ probability of every pick is exact, so that decisions can be judged afterwards b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from clawbench.rng import Draws
 
 
-class Candidate(Struct, frozen=True):
-    """What a pick looks at: `score` (lower is better), its relative error, the load, and the metrics asked for."""
+class Metrics(Struct, frozen=True):
+    """An offer's value in each metric that was asked for, lower is better, and how uncertain each is."""
 
-    score: float
-    error: float  # standard error of the logarithm of the score
-    load: int  # attempts under way
-    metrics: tuple[float, ...]  # one for each tag, lower is better
-    errors: tuple[float, ...]  # standard error of the logarithm of each
+    values: tuple[float, ...]
+    errors: tuple[float, ...]  # standard errors of the logarithms
 
 
-def band_of(candidates: Sequence[Candidate], width: float) -> list[int]:
+class Field(Struct, frozen=True):
+    """The offers of a pick, in parallel: `scores` (lower is better), `errors` (standard errors of the logarithms of the
+    scores), `loads` (attempts under way). `metrics` gives those of a place; None where one metric is the score.
+    """
+
+    scores: Sequence[float]
+    errors: Sequence[float]
+    loads: Sequence[int]
+    metrics: Callable[[int], Metrics] | None = None
+
+
+def band_of(field: Field, width: float) -> list[int]:
     """Places of the offers that count as equally good as the best.
 
     Within `width` of the best score, or within one standard error of their own if that is wider: what is little known
     might be as good. Where several metrics were asked for, without those that another one beats in each of them by more
     than they are uncertain; where one was, the band itself says what counts as equal.
     """
-    best = min(range(len(candidates)), key=lambda place: candidates[place].score)
-    top = candidates[best]
-    near = []
-    for place, one in enumerate(candidates):
-        reach = top.score * (1 + max(width, one.error))
-        if one.score <= reach:
-            near.append(place)
-    if len(near) == 1 or len(top.metrics) == 1:
+    best = min(field.scores)
+    wide, reach = best * (1 + width), 1 + width
+    near = [
+        place
+        for place, (score, error) in enumerate(zip(field.scores, field.errors, strict=True))
+        if score <= wide or (error > width and score <= best * max(reach, 1 + error))
+    ]
+    if len(near) == 1 or field.metrics is None:
         return near
-    return [place for place in near if not any(_dominates(candidates[other], candidates[place]) for other in near)]
+    metrics = {place: field.metrics(place) for place in near}
+    return [place for place in near if not any(_dominates(metrics[other], metrics[place]) for other in near)]
 
 
-def _dominates(one: Candidate, other: Candidate) -> bool:
+def _dominates(one: Metrics, other: Metrics) -> bool:
     return all(
-        mine < theirs * (1 - error)
-        for mine, theirs, error in zip(one.metrics, other.metrics, other.errors, strict=True)
+        mine < theirs * (1 - error) for mine, theirs, error in zip(one.values, other.values, other.errors, strict=True)
     )
 
 
@@ -66,21 +74,21 @@ def power_of_two(loads: Sequence[int]) -> list[float]:
     ]
 
 
-def probabilities(candidates: Sequence[Candidate], *, width: float, exploration: float) -> list[float]:
-    """Probability of each candidate; they add up to 1.
+def probabilities(field: Field, *, width: float, exploration: float) -> list[float]:
+    """Probability of each offer; they add up to 1.
 
-    `exploration` of it goes to all candidates in proportion to how little is known of them (their errors), the rest
+    `exploration` of it goes to all offers in proportion to how little is known of them (their errors), the rest
     to the band by power of two choices.
     """
-    band = band_of(candidates, width)
-    chances = [0.0] * len(candidates)
-    for place, chance in zip(band, power_of_two([candidates[place].load for place in band]), strict=True):
-        chances[place] = (1 - exploration) * chance
-    if exploration:
-        unknown = sum(candidate.error for candidate in candidates)
-        for place, candidate in enumerate(candidates):
-            share = candidate.error / unknown if unknown > 0 else 1 / len(candidates)
-            chances[place] += exploration * share
+    band = band_of(field, width)
+    count = len(field.scores)
+    unknown = sum(field.errors)
+    if exploration and unknown > 0:
+        chances = [exploration * error / unknown for error in field.errors]
+    else:
+        chances = [exploration / count] * count
+    for place, chance in zip(band, power_of_two([field.loads[place] for place in band]), strict=True):
+        chances[place] += (1 - exploration) * chance
     return chances
 
 

@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from clawbench.catalog.catalog import Catalog
 from clawbench.rng import Draws, draws
-from clawbench.routing.estimates import Estimates
-from clawbench.routing.health import Health
-from clawbench.routing.pick import Candidate, drawn, probabilities
+from clawbench.routing.estimates import Estimates, Track, kind_of
+from clawbench.routing.health import Breaker, Health
+from clawbench.routing.pick import Field, Metrics, drawn, probabilities
+from clawbench.routing.preferences import NO_PREFERENCES
 from clawbench.routing.reference import Reference, resolve, tags_of
 from clawbench.routing.refusals import nothing_eligible
 from clawbench.routing.settings import RoutingSettings
@@ -31,6 +32,15 @@ class Scored(Struct, frozen=True):
     states: list[OfferState]
     scores: list[float]
     excluded: list[Exclusion]
+
+
+class Slot(Struct, frozen=True):
+    """An offer with all that a decision looks at, found once."""
+
+    offer: Offer
+    track: Track
+    breaker: Breaker
+    ineligible: str | None
 
 
 class Lease(Struct, frozen=True):
@@ -65,8 +75,17 @@ class Router:
         self.health = Health(
             catalog.offers_of(), self.settings, lambda name, rest: draws(seed, "breaker", name, str(rest))
         )
-        self._ineligible, self._has_capacity, self._chain = dict(ineligible or {}), has_capacity, tuple(chain)
-        self._everything = catalog.offers_of()
+        self._has_capacity, self._chain = has_capacity, tuple(chain)
+        self._slots = {
+            offer.id: Slot(
+                offer, self.estimates.track(offer.id), self.health.breaker(offer.id), (ineligible or {}).get(offer.id)
+            )
+            for offer in catalog.offers_of()
+        }
+        self._everything = tuple(self._slots.values())
+        self._of_model: dict[str, tuple[Slot, ...]] = {
+            model.id: tuple(self._slots[offer.id] for offer in model.offers) for model in catalog.models.values()
+        }
         self._combined: dict[tuple[str, ...], Strategy] = {}
 
     def reference(self, model: str, *, models: Any = None, provider: Any = None) -> Reference:
@@ -123,20 +142,25 @@ class Router:
             best = min(scores)
             equals = scores.count(best)
             return [1.0 / equals if score == best else 0.0 for score in scores]
-        parts = strategy.parts if isinstance(strategy, Product) else (strategy,)
-        candidates = [
-            Candidate(
-                score,
-                strategy.error(state),
-                state.in_flight,
-                (score,) if len(parts) == 1 else tuple([part.score(request, state) or 0.0 for part in parts]),
-                () if len(parts) == 1 else tuple([part.error(state) for part in parts]),
+        states = scored.states
+
+        def metrics(place: int) -> Metrics:
+            parts = strategy.parts if isinstance(strategy, Product) else (strategy,)
+            state = states[place]
+            return Metrics(
+                tuple([part.score(request, state) or 0.0 for part in parts]),
+                tuple([part.error(state) for part in parts]),
             )
-            for state, score in zip(scored.states, scores, strict=True)
-        ]
+
+        field = Field(
+            scores,
+            [strategy.error(state) for state in states],
+            [state.in_flight for state in states],
+            metrics if isinstance(strategy, Product) else None,
+        )
         settings = self.settings
         width = settings.price_band if strategy.name == "price" else settings.band
-        return probabilities(candidates, width=width, exploration=settings.exploration)
+        return probabilities(field, width=width, exploration=settings.exploration)
 
     def scored(
         self,
@@ -150,24 +174,25 @@ class Router:
         """The offers that may be picked now, those of the first tier that has any, and why the others may not."""
         tiers: dict[tuple[int, int], Scored] = {}
         excluded: list[Exclusion] = []
-        for rank, offers in enumerate(self._ranked(reference)):
-            for offer in offers:
-                reason = "already tried" if offer.id in tried else self._exclusion(offer, reference, request, at_s)
+        kind, preferences, tier = kind_of(request.stream, request.prompt_tokens), reference.preferences, 0
+        for rank, slots in enumerate(self._ranked(reference)):
+            for slot in slots:
+                offer_id = slot.offer.id
+                reason = "already tried" if offer_id in tried else self._exclusion(slot, reference, request, at_s)
                 if reason is None:
-                    state = self.estimates.state(
-                        offer.id, at_s=at_s, stream=request.stream, prompt_tokens=request.prompt_tokens
-                    )
+                    state = self.estimates.state_of(slot.track, kind, at_s)
                     score = strategy.score(request, state)
                     if score is not None:
-                        tier = (rank, reference.preferences.tier(state))
-                        into = tiers.get(tier)
+                        if preferences is not NO_PREFERENCES:
+                            tier = preferences.tier(state)
+                        into = tiers.get((rank, tier))
                         if into is None:
-                            into = tiers[tier] = Scored([], [], excluded)
+                            into = tiers[rank, tier] = Scored([], [], excluded)
                         into.states.append(state)
                         into.scores.append(score)
                         continue
                     reason = strategy.unscorable
-                excluded.append(Exclusion(offer.id, reason))
+                excluded.append(Exclusion(offer_id, reason))
         if not tiers:
             return Scored([], [], excluded)
         first = tiers[min(tiers)]
@@ -195,55 +220,61 @@ class Router:
             self.estimates.recovered(lease.offer_id)
 
     def _offers(self, reference: Reference) -> tuple[Offer, ...]:
-        return tuple(offer for offers in self._ranked(reference) for offer in offers)
+        return tuple(slot.offer for slots in self._ranked(reference) for slot in slots)
 
-    def _ranked(self, reference: Reference) -> list[tuple[Offer, ...]]:
+    def _ranked(self, reference: Reference) -> list[tuple[Slot, ...]]:
         """Offers of the model asked for, then of each fallback model; all of them for an open reference."""
         if reference.model is None:
             return [self._everything]
         if not reference.fallbacks:
-            return [reference.model.offers]
-        return [reference.model.offers, *(model.offers for model in reference.fallbacks)]
+            return [self._of_model[reference.model.id]]
+        return [self._of_model[model.id] for model in (reference.model, *reference.fallbacks)]
 
     def _with_room(self, scored: Scored, request: RequestShape) -> Scored:
         """Without the offers that have as much under way as they take, and the cold ones that have not answered yet.
 
         Where that leaves nothing, all of them: late is better than never.
         """
-        settings, kept = self.settings, []
-        for place, state in enumerate(scored.states):
-            offer = state.offer
-            cold = self.estimates.answers(offer.id) == 0 and state.in_flight >= settings.cold_unresolved_max
-            if cold:
-                reason = f"cold: {state.in_flight} requests under way and none answered yet"
-            elif self.health.is_hot(offer.id, state.in_flight) or not self._has_capacity(offer, request.prompt_tokens):
-                reason = f"hot: {state.in_flight} requests under way"
-            else:
-                kept.append(place)
-                continue
-            scored.excluded.append(Exclusion(offer.id, reason))
-        if len(kept) == len(scored.states):
+        states, scores, left_out = scored.states, scored.scores, {}
+        for place, state in enumerate(states):
+            reason = self._no_room(state, request)
+            if reason is not None:
+                left_out[place] = Exclusion(state.offer.id, reason)
+        if not left_out or len(left_out) == len(states):
             return scored
-        if not kept:
-            del scored.excluded[len(scored.excluded) - len(scored.states) :]
-            return scored
-        return Scored(
-            [scored.states[place] for place in kept], [scored.scores[place] for place in kept], scored.excluded
-        )
+        kept = [place for place in range(len(states)) if place not in left_out]
+        excluded = [*scored.excluded, *left_out.values()]
+        return Scored([states[place] for place in kept], [scores[place] for place in kept], excluded)
 
-    def _exclusion(self, offer: Offer, reference: Reference, request: RequestShape, at_s: float) -> str | None:
+    def _no_room(self, state: OfferState, request: RequestShape) -> str | None:
+        under_way, offer = state.in_flight, state.offer
+        limited = offer.requests_per_minute is not None or offer.tokens_per_minute is not None
+        if limited and not self._has_capacity(offer, request.prompt_tokens):
+            return "hot: its stated limit leaves no room"
+        if under_way == 0:
+            return None
+        if under_way >= self.settings.cold_unresolved_max and self.estimates.answers(offer.id) == 0:
+            return f"cold: {under_way} requests under way and none answered yet"
+        return f"hot: {under_way} requests under way" if self.health.is_hot(offer.id, under_way) else None
+
+    def _exclusion(self, slot: Slot, reference: Reference, request: RequestShape, at_s: float) -> str | None:
         """Why this offer cannot serve this request now; None if it can."""
-        if offer.id in self._ineligible:
-            return self._ineligible[offer.id]
+        offer = slot.offer
+        if slot.ineligible is not None:
+            return slot.ineligible
         if reference.provider is not None and offer.provider != reference.provider and not reference.fallbacks:
             return f"not of provider {reference.provider}"
-        if offer.capabilities is not None and not request.needs <= offer.capabilities:
+        if request.needs and offer.capabilities is not None and not request.needs <= offer.capabilities:
             return "cannot do " + ", ".join(sorted(request.needs - offer.capabilities))
         if offer.context_window is not None and request.prompt_tokens > offer.context_window:
             return f"context window {offer.context_window} tokens, prompt about {request.prompt_tokens}"
-        if reference.preferences.require_parameters and offer.capabilities is None:
-            return "provider.require_parameters: its capabilities are not stated"
-        return reference.preferences.refusal(offer) or self.health.resting(offer.id, at_s)
+        if reference.preferences is not NO_PREFERENCES:
+            if reference.preferences.require_parameters and offer.capabilities is None:
+                return "provider.require_parameters: its capabilities are not stated"
+            refusal = reference.preferences.refusal(offer)
+            if refusal is not None:
+                return refusal
+        return None if slot.breaker.open_until_s is None else self.health.resting(offer.id, at_s)
 
 
 def strategy_of(name: str, weights: Mapping[str, float] | None = None) -> Strategy:

@@ -43,9 +43,9 @@ class OfferState:
     __slots__ = (
         "age_s",
         "cached_share",
-        "computed_s",
         "failed_cost",
         "failure_share",
+        "fresh_until_s",
         "in_flight",
         "last_dispatch",
         "log_rate_error",
@@ -75,4 +75,4 @@ class OfferState:
         self.log_ttft_error = 0.0
         self.log_rate_error = 0.0
         self.version = -1
-        self.computed_s = float("-inf")
+        self.fresh_until_s = float("-inf")

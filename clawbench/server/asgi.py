@@ -33,7 +33,13 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The request's body. Raises `RequestError` 413 above 32 MiB, 400 for an encoded body, `ClientGone`."""
+    """The request's JSON body, as bytes.
+
+    Raises `RequestError` 415 for another content type, 413 above 32 MiB, 400 for an encoded body; `ClientGone`.
+    """
+    content_type = header(scope, b"content-type") or ""
+    if not content_type.lower().startswith("application/json"):
+        raise _refused(415, f"content-type must be application/json, got {content_type[:100]!r}", "bad_request")
     if (encoding := header(scope, b"content-encoding")) not in (None, "identity"):
         raise _refused(400, f"content-encoding {encoding!r} is not accepted; send the body as it is", "bad_request")
     declared = header(scope, b"content-length")

@@ -15,7 +15,7 @@ from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.recorder import RequestContext
 from clawbench.gateway.reply import CompletionReply, Served, StreamReply
 from clawbench.money import usd_text
-from clawbench.server.asgi import Receive, Scope, Send, header, read_body, send_json
+from clawbench.server.asgi import Receive, Scope, Send, read_body, send_json
 from clawbench.wires.openai_chat import OpenAIChat, parse_body
 from clawbench.wires.openai_chat_compose import StreamEncoder
 
@@ -35,15 +35,11 @@ class Chat:
 
     async def post(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """One chat request. Raises `RequestError` as long as nothing has been sent."""
-        content_type = header(scope, b"content-type") or ""
-        if not content_type.lower().startswith("application/json"):
-            raise RequestError(
-                f"content-type must be application/json, got {content_type[:100]!r}",
-                status=415,
-                code="bad_request",
-                type="invalid_request_error",
-            )
-        request = parse_body(await read_body(scope, receive))
+        try:
+            request = parse_body(await read_body(scope, receive))
+        except RequestError as error:
+            self._gateway.rejected(error, context)
+            raise
         reply = await self._gateway.handle(request, context)
         created = self._epoch_s + int(self._clock.now())
         completion_id = f"chatcmpl-{context.request_id}"

@@ -93,12 +93,13 @@ def deltas_of(completion: Completion) -> Iterator[Delta]:
         index = choice.index
         for piece in _pieces(choice.reasoning):
             yield Delta(index=index, reasoning=piece)
+        if choice.extra:
+            # Before the text: signatures belong to the reasoning that they sign.
+            yield Delta(index=index, extra=choice.extra)
         for piece in _pieces(choice.content):
             yield Delta(index=index, content=piece)
         if choice.refusal:
             yield Delta(index=index, refusal=choice.refusal)
-        if choice.extra:
-            yield Delta(index=index, extra=choice.extra)
         for number, call in enumerate(choice.tool_calls):
             yield Delta(index=index, tool_calls=(ToolCallDelta(number, call.id, call.name),))
             for piece in _pieces(call.arguments):

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from clawbench.catalog.catalog import Catalog
 from clawbench.rng import draws
-from clawbench.routing.pick import Candidate, power_of_two, probabilities
+from clawbench.routing.pick import Field, Metrics, power_of_two, probabilities
 from clawbench.routing.reference import Reference, resolve
 from clawbench.routing.router import Router
 from clawbench.routing.settings import RoutingSettings
@@ -146,40 +146,48 @@ def test_lowering_a_price_never_worsens_a_rank(
         assert rank[1] <= rank[0]
 
 
-candidates = st.lists(
-    st.builds(
-        Candidate,
-        score=st.floats(0.001, 1e6),
-        error=st.floats(0, 1),
-        load=st.integers(0, 50),
-        metrics=st.tuples(st.floats(0.001, 1e3), st.floats(0.001, 1e3)),
-        errors=st.tuples(st.floats(0, 0.9), st.floats(0, 0.9)),
+rows = st.lists(
+    st.tuples(
+        st.floats(0.001, 1e6),
+        st.floats(0, 1),
+        st.integers(0, 50),
+        st.builds(
+            Metrics,
+            values=st.tuples(st.floats(0.001, 1e3), st.floats(0.001, 1e3)),
+            errors=st.tuples(st.floats(0, 0.9), st.floats(0, 0.9)),
+        ),
     ),
     min_size=1,
     max_size=8,
 )
 
 
+def field_of(some: list[tuple[float, float, int, Metrics]]) -> Field:
+    scores, errors, loads, metrics = zip(*some, strict=True)
+    return Field(scores, errors, loads, metrics.__getitem__)
+
+
 @settings(max_examples=CASES)
-@given(candidates, st.floats(0, 0.5), st.floats(0, 0.5))
+@given(rows, st.floats(0, 0.5), st.floats(0, 0.5))
 def test_probabilities_add_up_to_one_and_none_is_negative(
-    some: list[Candidate], width: float, exploration: float
+    some: list[tuple[float, float, int, Metrics]], width: float, exploration: float
 ) -> None:
-    chances = probabilities(some, width=width, exploration=exploration)
+    chances = probabilities(field_of(some), width=width, exploration=exploration)
     assert sum(chances) == pytest.approx(1.0)
     assert min(chances) >= 0
 
 
 @settings(max_examples=CASES)
-@given(candidates, st.floats(0, 0.5))
+@given(rows, st.floats(0, 0.5))
 def test_an_offer_beaten_in_every_metric_beyond_doubt_is_drawn_by_exploration_only(
-    some: list[Candidate], width: float
+    some: list[tuple[float, float, int, Metrics]], width: float
 ) -> None:
-    chances = probabilities(some, width=width, exploration=0.0)
+    chances = probabilities(field_of(some), width=width, exploration=0.0)
+    metrics = [row[3] for row in some]
     band = [place for place, chance in enumerate(chances) if chance > 0]
-    for place, one in enumerate(some):
+    for place, one in enumerate(metrics):
         for other in band:
-            pairs = zip(some[other].metrics, one.metrics, one.errors, strict=True)
+            pairs = zip(metrics[other].values, one.values, one.errors, strict=True)
             if all(mine < theirs * (1 - error) for mine, theirs, error in pairs):
                 assert chances[place] == 0.0
 

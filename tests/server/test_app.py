@@ -219,3 +219,10 @@ def test_a_client_that_leaves_in_mid_stream_is_recorded_as_cancelled_and_the_pro
     assert (request["status"], request["error_kind"], request["t_end_s"]) == ("cancelled", "client_abort", 3.5)
     assert lab.frame("attempts")["outcome"].to_list() == ["client_abort"]
     assert [reply.closed for reply in lab.transport.replies] == [True]
+
+
+def test_a_request_that_cannot_be_read_is_recorded_all_the_same() -> None:
+    (answer,), lab = in_lab([A], SCRIPTS, b'{"model": 5}')
+    assert answer.status == 400
+    (request,) = lab.frame("requests").to_dicts()
+    assert (request["status"], request["error_kind"], request["attempts"]) == ("rejected", "bad_request", 0)
