@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from clawbench.rng import Draws
 
+NEGLIGIBLE = 1e-12  # sum of errors below which all offers count as equally well known
+
 
 class Metrics(Struct, frozen=True):
     """An offer's value in each metric that was asked for, lower is better, and how uncertain each is."""
@@ -83,8 +85,8 @@ def probabilities(field: Field, *, width: float, exploration: float) -> list[flo
     band = band_of(field, width)
     count = len(field.scores)
     unknown = sum(field.errors)
-    if exploration and unknown > 0:
-        chances = [exploration * error / unknown for error in field.errors]
+    if exploration and unknown > NEGLIGIBLE:
+        chances = [exploration * (error / unknown) for error in field.errors]
     else:
         chances = [exploration / count] * count
     for place, chance in zip(band, power_of_two([field.loads[place] for place in band]), strict=True):
