@@ -50,6 +50,24 @@ def decoded(body: bytes, headers: dict[str, str], *, file: str, place: str) -> b
     return body
 
 
+def gunzipped_file(content: bytes, *, file: str, limit: int) -> bytes:
+    """A file that was gzipped as a whole, bounded like a body but for its own limit in bytes.
+
+    Raises `CassetteError` for a bomb and for what does not decompress.
+    """
+    try:
+        return _gunzipped(content, limit=limit)
+    except _Bomb as bomb:
+        raise CassetteError(f"the gzip file is a decompression bomb: {bomb}", file=file) from None
+    except BadBody as bad:
+        raise CassetteError(str(bad).replace("body", "file"), file=file) from None
+
+
+def is_gzip(content: bytes) -> bool:
+    """Whether these bytes begin like a gzip stream."""
+    return content.startswith(_GZIP_MAGIC)
+
+
 def surviving(headers: dict[str, str]) -> dict[str, str]:
     """The headers that still hold for a decoded body of known length."""
     return {name: value for name, value in headers.items() if name not in _SPENT_HEADERS}
@@ -83,12 +101,12 @@ def _is_text(body: bytes) -> bool:
     return b"\0" not in body
 
 
-def _gunzipped(body: bytes) -> bytes:
+def _gunzipped(body: bytes, *, limit: int = MAX_BODY_BYTES) -> bytes:
     out = bytearray()
     rest = body
     while rest.startswith(_GZIP_MAGIC):  # members may follow each other
         member = zlib.decompressobj(wbits=31)
-        _drain(member, rest, out, stored=len(body))
+        _drain(member, rest, out, stored=len(body), limit=limit)
         if not member.eof:
             raise BadBody("the gzip body is cut short")
         rest = member.unused_data
@@ -100,7 +118,7 @@ def _inflated(body: bytes) -> bytes:
         stream = zlib.decompressobj(wbits=wbits)
         out = bytearray()
         try:
-            _drain(stream, body, out, stored=len(body))
+            _drain(stream, body, out, stored=len(body), limit=MAX_BODY_BYTES)
         except BadBody:
             continue
         if stream.eof:
@@ -108,7 +126,7 @@ def _inflated(body: bytes) -> bytes:
     raise BadBody("the deflate body does not decode")
 
 
-def _drain(stream: Any, data: bytes, out: bytearray, *, stored: int) -> None:
+def _drain(stream: Any, data: bytes, out: bytearray, *, stored: int, limit: int) -> None:
     """Feeds `data` to a zlib stream in bounded steps; what it gives goes to `out`."""
     while data:
         try:
@@ -116,7 +134,7 @@ def _drain(stream: Any, data: bytes, out: bytearray, *, stored: int) -> None:
         except zlib.error as error:
             raise BadBody(f"the body does not decompress: {error}") from None
         out += piece
-        _check(len(out), stored)
+        _check(len(out), stored, limit)
         data = stream.unconsumed_tail
         if not piece and data:
             raise BadBody("the body does not decompress")
@@ -130,7 +148,7 @@ def _unbrotlied(body: bytes) -> bytes:
         while True:
             piece = stream.process(data, output_buffer_limit=_STEP)
             out += piece
-            _check(len(out), len(body))
+            _check(len(out), len(body), MAX_BODY_BYTES)
             if stream.is_finished():
                 return bytes(out)
             if not piece and stream.can_accept_more_data():
@@ -140,8 +158,8 @@ def _unbrotlied(body: bytes) -> bytes:
         raise BadBody(f"the brotli body does not decode: {error}") from None
 
 
-def _check(length: int, stored: int) -> None:
-    if length > MAX_BODY_BYTES:
-        raise _Bomb(f"{stored:,} bytes become more than {MAX_BODY_BYTES:,}")
+def _check(length: int, stored: int, limit: int) -> None:
+    if length > limit:
+        raise _Bomb(f"{stored:,} bytes become more than {limit:,}")
     if length > HARMLESS_BYTES and length > MAX_RATIO * stored:
         raise _Bomb(f"{stored:,} bytes become more than {MAX_RATIO} times as many")

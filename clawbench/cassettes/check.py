@@ -14,8 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from clawbench.cassettes.entry import Entry
-from clawbench.cassettes.formats import identify, reader
-from clawbench.cassettes.formats.yaml_safe import MAX_FILE_BYTES
+from clawbench.cassettes.formats import content_of, opened
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.cassettes.store import CassetteStore, cassette_files
 from clawbench.cassettes.understanding import Answer, NotUnderstood, understand
@@ -34,10 +33,11 @@ class Checked(Struct, frozen=True, kw_only=True):
     streamed: bool = False
     usage_found: bool = False  # the provider stated tokens
     reason: str = ""
+    place: str = ""  # in the file; "" where the file does not tell
 
 
 class FileCheck(Struct, frozen=True, kw_only=True):
-    """One file's verdict. `problem` is None for a file that was read, and for one whose format is not read yet."""
+    """One file's verdict. `problem` is None for a file that was read."""
 
     file: str
     format: str  # "unknown" where it is of no known one
@@ -56,7 +56,6 @@ class CheckReport:
         self.by_provider: dict[str, dict[str, int]] = {}
         self.not_understood: list[dict[str, Any]] = []
         self.problems: list[dict[str, Any]] = []
-        self.unread: dict[str, int] = {}
 
     def add(self, result: FileCheck) -> None:
         """Counts one file."""
@@ -68,8 +67,6 @@ class CheckReport:
         if result.problem is not None:
             problem = result.problem
             self.problems.append({"file": result.file, "place": problem.place, "reason": problem.reason})
-        elif not result.read:
-            self.unread[result.format] = self.unread.get(result.format, 0) + 1
         for checked in result.interactions:
             self._add_interaction(result.file, checked, of_format)
 
@@ -88,8 +85,8 @@ class CheckReport:
             of_provider["interactions"] += 1
             of_provider["decoded"] += decoded
         if checked.kind in ("not_understood", "unreadable"):
-            entry = {"file": file, "interaction": checked.interaction, "reason": checked.reason}
-            self.not_understood.append(entry)
+            where = {"file": file, "interaction": checked.interaction, "place": checked.place}
+            self.not_understood.append({**where, "reason": checked.reason})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, in an order that depends on the files alone."""
@@ -99,7 +96,6 @@ class CheckReport:
             "by_provider": dict(sorted(self.by_provider.items())),
             "not_understood": self.not_understood,
             "problems": self.problems,
-            "unread": dict(sorted(self.unread.items())),
         }
 
 
@@ -122,17 +118,9 @@ def check_file(path: Path, file: str, wires: Mapping[str, Wire]) -> FileCheck:
     """One file's verdict; `file` is its name in the report. What is wrong with it is in the verdict, never raised."""
     name = "unknown"
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CassetteError(f"the file is larger than {MAX_FILE_BYTES:,} bytes", file=file)
-        content = path.read_bytes()
-        name = identify(content, file)
-        format_reader = reader(name)
-        if format_reader is None:
-            return FileCheck(file=file, format=name, read=False)
-        checked = tuple(_checked(item, wires) for item in format_reader.read(content, file))
-    except OSError as error:
-        problem = CassetteError(f"cannot be opened: {error.strerror}", file=file)
-        return FileCheck(file=file, format=name, read=False, problem=problem)
+        recorded = opened(content_of(path, file), file)
+        name = recorded.format.name
+        checked = tuple(_checked(item, wires) for item in recorded.read())
     except CassetteError as error:
         return FileCheck(file=file, format=name, read=False, problem=error)
     return FileCheck(file=file, format=name, read=True, interactions=checked)
@@ -140,11 +128,11 @@ def check_file(path: Path, file: str, wires: Mapping[str, Wire]) -> FileCheck:
 
 def _checked(item: Interaction | Unreadable, wires: Mapping[str, Wire]) -> Checked:
     if isinstance(item, Unreadable):
-        return Checked(interaction=item.index, provider="", kind="unreadable", reason=item.reason)
+        return Checked(interaction=item.index, provider="", kind="unreadable", reason=item.reason, place=item.place)
     provider = provider_of(item.url)
     read = understand(item, wires)
     if isinstance(read, NotUnderstood):
-        return Checked(interaction=item.index, provider=provider, kind=read.kind, reason=read.reason)
+        return Checked(interaction=item.index, provider=provider, kind=read.kind, reason=read.reason, place=item.place)
     usage = read.answer.usage
     return Checked(
         interaction=item.index,

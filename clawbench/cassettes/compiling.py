@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from clawbench.cassettes.entry import Entry, Leftover, pack_ends, pack_timing
-from clawbench.cassettes.formats import identify, reader
+from clawbench.cassettes.formats import Opened
 from clawbench.cassettes.framing import event_ends
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.cassettes.matching import features, key
@@ -39,23 +39,19 @@ class Rest(Struct, frozen=True, array_like=True):
 class CompiledFile(Struct, frozen=True):
     """The entries of a file, each with its blob (body, then `Rest` as msgpack); offsets are not set yet."""
 
-    format: str
     entries: list[Entry]
     leftovers: list[Leftover]
     blobs: list[bytes]
 
 
-def compile_file(content: bytes, file: str, wires: Mapping[str, Wire]) -> CompiledFile:
-    """Compiles a file; a format that is not read yet gives nothing. Raises `CassetteError` for a broken file."""
-    name = identify(content, file)
-    found = CompiledFile(name, [], [], [])
-    format_reader = reader(name)
-    if format_reader is None:
-        return found
-    for item in format_reader.read(content, file):
+def compile_file(opened: Opened, wires: Mapping[str, Wire]) -> CompiledFile:
+    """Compiles a file. Raises `CassetteError` for a broken one."""
+    file = opened.file
+    found = CompiledFile([], [], [])
+    for item in opened.read():
         if isinstance(item, Unreadable):
-            leftover = Leftover(file=file, index=item.index, kind="unreadable", reason=item.reason)
-            found.leftovers.append(leftover)
+            reason = f"{item.place}: {item.reason}" if item.place else item.reason
+            found.leftovers.append(Leftover(file=file, index=item.index, kind="unreadable", reason=reason))
             continue
         read = understand(item, wires)
         if isinstance(read, NotUnderstood):
@@ -80,7 +76,11 @@ def _entry(item: Interaction, read: Understood, rest_length: int) -> Entry:
     shape = features(read.request)
     streamed = read.framing != ""
     usage = read.answer.usage
-    told = None if item.timing else revealed(item.headers, item.body, streamed=streamed, duration_s=item.duration_s)
+    told = (
+        None
+        if item.timing
+        else revealed(item.headers, item.body, streamed=streamed, duration_s=item.duration_s, e2e_s=item.e2e_s)
+    )
     return Entry(
         file=item.file,
         index=item.index,

@@ -31,6 +31,7 @@ from msgspec import Struct
 
 from clawbench.cassettes.compiling import compile_file
 from clawbench.cassettes.entry import Entry, Leftover
+from clawbench.cassettes.formats import opened
 from clawbench.cassettes.formats.yaml_safe import MAX_FILE_BYTES
 from clawbench.errors import CassetteError, UnknownFormat
 from clawbench.wires.protocol import Wire
@@ -274,22 +275,25 @@ def _blob(buffer: Buffer, entry: Entry) -> bytes:
 
 
 def _compile(seen: _Seen, wires: Mapping[str, Wire]) -> tuple[Source, list[bytes]]:
-    content = b""
+    content, format_name = b"", ""
     try:
         if seen.size > MAX_FILE_BYTES:
             raise CassetteError(f"the file has {seen.size:,} bytes; the limit is {MAX_FILE_BYTES:,}", file=seen.file)
         content = seen.path.read_bytes()
-        found = compile_file(content, seen.file, wires)
+        file = opened(content, seen.file)
+        format_name = file.format.name
+        found = compile_file(file, wires)
     except OSError as error:
-        return _unread(seen, content, Problem(f"cannot be opened: {error.strerror}", "", False)), []
+        return _unread(seen, content, format_name, Problem(f"cannot be opened: {error.strerror}", "", False)), []
     except CassetteError as error:
-        return _unread(seen, content, Problem(error.reason, error.place, isinstance(error, UnknownFormat))), []
+        problem = Problem(error.reason, error.place, isinstance(error, UnknownFormat))
+        return _unread(seen, content, format_name, problem), []
     source = Source(
         file=seen.file,
         size=len(content),
         mtime_ns=seen.mtime_ns,
         sha256=hashlib.sha256(content).digest(),
-        format=found.format,
+        format=format_name,
         problem=None,
         entries=found.entries,
         leftovers=found.leftovers,
@@ -297,13 +301,13 @@ def _compile(seen: _Seen, wires: Mapping[str, Wire]) -> tuple[Source, list[bytes
     return source, found.blobs
 
 
-def _unread(seen: _Seen, content: bytes, problem: Problem) -> Source:
+def _unread(seen: _Seen, content: bytes, format_name: str, problem: Problem) -> Source:
     return Source(
         file=seen.file,
         size=seen.size,
         mtime_ns=seen.mtime_ns,
         sha256=hashlib.sha256(content).digest() if content else _hash(seen),
-        format="",
+        format=format_name,
         problem=problem,
         entries=[],
         leftovers=[],

@@ -39,7 +39,8 @@ class Interaction(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}  # of the reply, likewise; without lengths and encodings, which no longer hold
     body: bytes = b""
     timing: RecordedTiming | None = None  # None: the recording holds no arrival times
-    duration_s: float | None = None  # what the recorder called duration; None where it wrote none
+    duration_s: float | None = None  # to the reply's headers, by the recorder's clock; None where it wrote none
+    e2e_s: float | None = None  # to the end of the reply's body, likewise
     place: str = ""  # where in the file, for messages
 
     @property

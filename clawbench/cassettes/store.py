@@ -11,7 +11,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +20,24 @@ from msgspec import Struct
 
 from clawbench.cassettes.compiling import Rest
 from clawbench.cassettes.entry import Entry, Leftover
-from clawbench.cassettes.formats import SUFFIXES, reader
+from clawbench.cassettes.formats import FORMATS, SUFFIXES, may_be_cassette
 from clawbench.cassettes.index import INDEX_NAME, Buffer, Source, compiled
 from clawbench.cassettes.replay import BoundStore, Found, NoRecording
-from clawbench.errors import CassetteError
+from clawbench.errors import CassetteError, did_you_mean
 from clawbench.types import ChatRequest, HttpCall, Offer
 from clawbench.wires.protocol import Wire
 
-__all__ = ["BoundStore", "CassetteStore", "Entry", "Found", "Leftover", "NoRecording", "cassette_files", "open_store"]
+__all__ = [
+    "FORMATS",
+    "BoundStore",
+    "CassetteStore",
+    "Entry",
+    "Found",
+    "Leftover",
+    "NoRecording",
+    "cassette_files",
+    "open_store",
+]
 
 KEPT_BYTES: Final = 64 * 2**20
 """Bodies and headers that a store keeps in memory once they were read."""
@@ -35,18 +45,32 @@ KEPT_BYTES: Final = 64 * 2**20
 _decode_rest = msgspec.msgpack.Decoder(Rest).decode
 
 
-def open_store(paths: Sequence[Path], wires: Mapping[str, Wire], *, cache_dir: Path | None = None) -> CassetteStore:
+def open_store(
+    paths: Sequence[Path],
+    wires: Mapping[str, Wire],
+    *,
+    cache_dir: Path | None = None,
+    formats: Collection[str] | None = None,
+) -> CassetteStore:
     """Opens cassettes: each path is a file or a folder, which is searched with all its subfolders.
 
-    The index of a folder is kept in it, else in `cache_dir`, else in memory. Raises `CassetteError` for a path that
-    does not exist or holds no file that could be a cassette; what is wrong inside of files stands in `problems`.
+    The index of a folder is kept in it, else in `cache_dir`, else in memory. With `formats`, names out of `FORMATS`,
+    files of other formats and of unknown ones are as if they were not there; None takes all. Raises `ValueError` for
+    an unknown format, `CassetteError` for a path that does not exist or holds no file that could be a cassette; what
+    is wrong inside of files stands in `problems`.
     """
+    unknown = sorted(set(formats or ()) - set(FORMATS))
+    if unknown:
+        raise ValueError(
+            f'format "{unknown[0]}" is not known. Known: {", ".join(FORMATS)}.{did_you_mean(unknown[0], FORMATS)}'
+        )
     roots = []
     for path in paths:
         root, files = cassette_files(path)
         index_name = INDEX_NAME if path.is_dir() else f".{path.name}{INDEX_NAME}"
         found = compiled(root, files, wires, index_name=index_name, cache_dir=cache_dir)
-        roots.append(_Root(path, found.sources, found.buffer))
+        sources = [source for source in found.sources if formats is None or source.format in formats]
+        roots.append(_Root(path, sources, found.buffer))
     return CassetteStore(_with_own_names(roots), wires)
 
 
@@ -63,7 +87,7 @@ def cassette_files(path: Path) -> tuple[Path, list[str]]:
         files += [
             (here / name).relative_to(path).as_posix()
             for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES and (here / name).is_file()
+            if not name.startswith(".") and may_be_cassette(name) and (here / name).is_file()
         ]
     for file in files:
         if not file.isprintable():
@@ -107,15 +131,10 @@ class CassetteStore:
             source.problem.as_error(source.file) for source in self._sources if source.problem is not None
         )
         """Files that could not be read."""
-        self.unread: dict[str, list[str]] = {}
-        """Files whose format is recognised but not read yet, by format."""
-        for source in self._sources:
-            if source.format and reader(source.format) is None:
-                self.unread.setdefault(source.format, []).append(source.file)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of all files that were looked at."""
+        """Names of all files that were looked at and are of the formats asked for."""
         return tuple(source.file for source in self._sources)
 
     def digest(self) -> str:

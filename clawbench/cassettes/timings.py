@@ -1,9 +1,10 @@
 """What a recording reveals about its times where it stores no arrival times of its own.
 
 Three sources, never mixed in one answer: processing headers, timings that a provider states in the body, and the
-duration that a recorder wrote down. A header leaves before a streamed body does, so on a streamed reply it can speak of
-the time to the headers or to the first token only; on a reply that is not streamed it covers the whole answer.
-All figures are the provider's, without the network between. Knows headers and bytes only, no wire and no file.
+duration that a recorder's clock measured. A header leaves before a streamed body does, so on a streamed reply it can
+speak of the time to the headers or to the first token only; on a reply that is not streamed it covers the whole answer.
+Headers and bodies give the provider's figures, without the network between; a recorder's clock includes it.
+Knows headers and bytes only, no wire and no file.
 """
 
 from __future__ import annotations
@@ -72,11 +73,17 @@ _decode_text = JSONDecoder().raw_decode
 
 
 def revealed(
-    headers: dict[str, str], body: bytes, *, streamed: bool, duration_s: float | None = None
+    headers: dict[str, str],
+    body: bytes,
+    *,
+    streamed: bool,
+    duration_s: float | None = None,
+    e2e_s: float | None = None,
 ) -> Revealed | None:
     """The best that the recording tells, or None. Negative values, not finite ones and those above an hour are absent.
 
-    Headers win unless they tell only when a streamed reply began and the body tells more; a duration comes last.
+    Headers win unless they tell only when a streamed reply began and the body tells more; what the recorder's clock
+    said comes last: `duration_s` to the headers, `e2e_s` to the end.
     """
     by_header = _from_headers(headers, streamed)
     if by_header is not None and (by_header.ttft_s is not None or by_header.e2e_s is not None):
@@ -86,11 +93,7 @@ def revealed(
         return by_body
     if by_header is not None:
         return by_header
-    duration_s = _plausible(duration_s)
-    if duration_s is None:
-        return None
-    # What go-vcr calls duration ends with the headers.
-    return Revealed(headers_s=duration_s, e2e_s=None if streamed else duration_s, source="duration")
+    return _from_clock(_plausible(duration_s), _plausible(e2e_s), streamed)
 
 
 def _from_headers(headers: dict[str, str], streamed: bool) -> Revealed | None:
@@ -109,6 +112,16 @@ def _from_headers(headers: dict[str, str], streamed: bool) -> Revealed | None:
     if ttft_s is not None and e2e_s is not None and ttft_s > e2e_s:
         ttft_s = None
     return Revealed(ttft_s=ttft_s, e2e_s=e2e_s, headers_s=headers_s, source="header")
+
+
+def _from_clock(headers_s: float | None, e2e_s: float | None, streamed: bool) -> Revealed | None:
+    if e2e_s is None and not streamed:
+        e2e_s = headers_s
+    if headers_s is None and e2e_s is None:
+        return None
+    if headers_s is not None and e2e_s is not None and headers_s > e2e_s:
+        headers_s = None
+    return Revealed(headers_s=headers_s, e2e_s=e2e_s, source="duration")
 
 
 def _header_seconds(row: TimingHeader, text: str) -> float | None:

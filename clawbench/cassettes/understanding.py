@@ -88,8 +88,9 @@ def understand(interaction: Interaction, wires: Mapping[str, Wire]) -> Understoo
         if wire is None:
             return _unrecognised(interaction)
         request = _ask(wire, lambda w: w.parse(call))
-        if not all(isinstance(message, dict) for message in request.messages):
-            raise _Refused(f"{wire.name}: a message is no object")
+        messages: Any = request.messages  # a wire may hand on what a foreign body holds in their place
+        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+            raise _Refused(f"{wire.name}: messages are no list of objects")
         framed = framing(interaction.headers, interaction.body, stream_asked=request.stream)
         return Understood(
             wire=wire, request=request, framing=framed, answer=_answer(wire, interaction, request, framed)

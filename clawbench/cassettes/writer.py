@@ -18,7 +18,7 @@ from typing import Any, Final
 import yaml
 
 from clawbench.cassettes.formats.vcrpy import TIMING_KEY, TIMING_VERSION
-from clawbench.cassettes.interaction import Interaction, RecordedTiming
+from clawbench.cassettes.interaction import Interaction
 from clawbench.errors import WriteFailed
 
 # A literal block normalises these to line feeds or cannot hold them; in double quotes they are escaped.
@@ -100,8 +100,9 @@ def _item(interaction: Interaction) -> dict[str, Any]:
         "headers": {name: [value] for name, value in interaction.headers.items()},
         "status": {"code": interaction.status, "message": _phrase(interaction.status)},
     }
-    if interaction.timing is not None:
-        response[TIMING_KEY] = _timing(interaction.timing)
+    times = _times(interaction)
+    if times:
+        response[TIMING_KEY] = {"version": TIMING_VERSION, **times}
     return {
         "request": {
             "body": _body(interaction.request_body) if interaction.request_body else None,
@@ -127,6 +128,14 @@ def _phrase(status: int) -> str:
         return ""
 
 
-def _timing(timing: RecordedTiming) -> dict[str, Any]:
-    chunks = _Short(_Short(chunk) for chunk in timing.chunks)
-    return {"version": TIMING_VERSION, "headers_s": timing.headers_s, "chunks": chunks}
+def _times(interaction: Interaction) -> dict[str, Any]:
+    """What stands under `response.clawbench`, see `formats/vcrpy.py`; empty where no time is known."""
+    times: dict[str, Any] = {}
+    if interaction.timing is not None:
+        times["headers_s"] = interaction.timing.headers_s
+        times["chunks"] = _Short(_Short(chunk) for chunk in interaction.timing.chunks)
+    if interaction.duration_s is not None:
+        times["duration_s"] = interaction.duration_s
+    if interaction.e2e_s is not None:
+        times["e2e_s"] = interaction.e2e_s
+    return times

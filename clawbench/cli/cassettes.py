@@ -34,8 +34,8 @@ def command() -> None:
 def check(path: Path, as_json: bool, strict: bool) -> int:
     """Read and decode every recording below PATH.
 
-    Exits with 1 if a file cannot be read. Files of formats that are not read, and interactions that are no chat or
-    not understood, are counted and listed.
+    Exits with 1 if a file cannot be read. Interactions that are no chat or not understood are counted, and the latter
+    listed.
     """
     report = CheckReport()
     bar = Bar(unit="file")
@@ -119,9 +119,6 @@ def _print_check(report: CheckReport, out: Console) -> None:
             table.add_row(name, *(f"{row.get(column, 0):,}" for column in columns))
         out.print(f"\n[bold]{title}[/bold]")
         out.print(table)
-    if content["unread"]:
-        formats = ", ".join(f"{count} {name}" for name, count in content["unread"].items())
-        out.print(f"\nFormats not read yet: {formats}", highlight=False)
     _print_reasons("Cannot be read", content["problems"], out)
     _print_reasons("Not understood", content["not_understood"], out)
 
@@ -132,6 +129,7 @@ def _print_reasons(title: str, rows: list[dict[str, object]], out: Console) -> N
     out.print(f"\n[bold]{title}[/bold] ({len(rows)})")
     for row in rows[:NOT_UNDERSTOOD_SHOWN]:
         place = f"#{row['interaction']}" if "interaction" in row else ""
-        out.print(f"  {row['file']}{place}: {row['reason']}", markup=False, highlight=False)
+        at = f" ({row['place']})" if row["place"] else ""
+        out.print(f"  {row['file']}{place}{at}: {row['reason']}", markup=False, highlight=False)
     if len(rows) > NOT_UNDERSTOOD_SHOWN:
         out.print(f"  and {len(rows) - NOT_UNDERSTOOD_SHOWN} more; --json lists all", highlight=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from clawbench.errors import CassetteError, PlanError
 from clawbench.experiments.recorded_offers import offers_of_recordings
 from clawbench.transports.cassette import CassetteTransport
 from clawbench.types import ChatRequest, Offer
-from clawbench.wires import WIRES, wire_for
+from clawbench.wires import READ_ONLY, WIRES, wire_for
 from clawbench.wires.protocol import Wire
 from clawbench.workloads.arrivals import ArrivalProcess, Bursty, ClosedLoop, Constant, Poisson
 from clawbench.workloads.prompts import PromptFile, PromptSource, RecordedPrompts
@@ -39,7 +39,7 @@ class Prepared:
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
         self.prices = _price_book(offers)
-        self.warnings = _warnings(offers, self.ineligible, prices)
+        self.warnings = [*_only_read(opened), *_warnings(offers, self.ineligible, prices)]
 
     def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport:
         """A transport over the shared recordings."""
@@ -51,7 +51,11 @@ class Prepared:
 
 def prepare(plan: Plan) -> Prepared:
     """Opens everything. Raises `CassetteError` for a cassette that cannot be read, `PlanError` for the rest."""
-    opened = open_store(plan.cassettes, _spoken(plan), cache_dir=cache_folder())
+    try:
+        formats = plan.table.replay.formats
+        opened = open_store(plan.cassettes, _spoken(plan), cache_dir=cache_folder(), formats=formats)
+    except ValueError as error:
+        raise PlanError(f"{plan.path}: replay.formats: {error}") from error
     if opened.problems:
         raise _refusal(opened.problems)
     prices = read_price_maps(plan.price_maps)
@@ -100,7 +104,8 @@ def _traffic(plan: Plan, opened: CassetteStore, store: BoundStore, offers: list[
     if plan.prompt_file is not None:
         prompts = PromptFile(plan.prompt_file, order=workload.order, stream=workload.stream)
     else:
-        requests = recorded_requests(opened, store, offers)
+        everything = plan.table.recorded_offers is not None
+        requests = recorded_requests(opened, store, None if everything else offers)
         if not requests:
             raise PlanError(
                 f"{plan.path}: no successful call in the cassettes belongs to any of the plan's offers. "
@@ -110,13 +115,15 @@ def _traffic(plan: Plan, opened: CassetteStore, store: BoundStore, offers: list[
     return Traffic(name=workload.name, process=_process(plan), prompts=prompts, requests=workload.requests)
 
 
-def recorded_requests(opened: CassetteStore, store: BoundStore, offers: list[Offer]) -> list[ChatRequest]:
-    """The requests of all recorded successes of these offers, each canonical request once, in the store's order."""
+def recorded_requests(
+    opened: CassetteStore, store: BoundStore, offers: Sequence[Offer] | None = None
+) -> list[ChatRequest]:
+    """The requests of all recorded successes of these offers, each canonical request once; None: of all there are."""
+    entries = opened.entries if offers is None else [entry for offer in offers for entry in store.entries(offer.id)]
     found: dict[bytes, ChatRequest] = {}
-    for offer in offers:
-        for entry in store.entries(offer.id):
-            if entry.is_success and entry.key not in found:
-                found[entry.key] = opened.request(entry)
+    for entry in entries:
+        if entry.is_success and entry.key not in found:
+            found[entry.key] = opened.request(entry)
     return list(found.values())
 
 
@@ -145,6 +152,14 @@ def _price_book(offers: list[Offer]) -> dict[str, Any]:
         "hash": sha256(msgspec.json.encode(book)).hexdigest(),
         "sources": sorted({offer.price_source for offer in offers if offer.price_source}),
     }
+
+
+def _only_read(opened: CassetteStore) -> list[str]:
+    """How many recorded answers nobody can be given, because nobody speaks their dialect any more."""
+    count = sum(entry.is_success and entry.dialect in READ_ONLY for entry in opened.entries)
+    if not count:
+        return []
+    return [f"{count} recorded answers are in dialects that are only read ({', '.join(sorted(READ_ONLY))}): no offer."]
 
 
 def _warnings(offers: list[Offer], ineligible: Mapping[str, str], prices: PriceMap) -> list[str]:

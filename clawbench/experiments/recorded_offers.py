@@ -5,14 +5,27 @@ Prices come from price maps; what no map knows stays unknown. Profiles come from
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from clawbench.cassettes.entry import Entry
 from clawbench.catalog.price_maps import PriceMap
 from clawbench.catalog.providers import base_url_of, provider_of
 from clawbench.types import LatencyProfile, Offer
+from clawbench.wires import READ_ONLY
 
 DEFAULT_PROFILE = "default"
+
+# Where an address ends that a dialect's wire completes by itself.
+_ENDS = {
+    "anthropic": re.compile(r"/messages/?$"),
+    "bedrock_anthropic": re.compile(r"/model/[^/]+/invoke[a-z-]*$"),
+    "bedrock_converse": re.compile(r"/model/[^/]+/converse[a-z-]*$"),
+    "cohere": re.compile(r"/v2/chat/?$"),
+    "gemini": re.compile(r"/(?:publishers/google/)?models/[^/]+:[A-Za-z]+$"),
+    "ollama": re.compile(r"/api/chat/?$"),
+    "openai_responses": re.compile(r"/responses/?$"),
+}
 
 
 def offers_of_recordings(
@@ -29,8 +42,8 @@ def offers_of_recordings(
     served = {(offer.base_url, offer.upstream_model) for offer in taken}
     found: dict[tuple[str, str], str] = {}
     for entry in entries:
-        if entry.is_success:
-            address = (base_url_of(entry.url), entry.upstream_model)
+        if entry.is_success and entry.dialect not in READ_ONLY:
+            address = (base_of(entry), entry.upstream_model)
             if address not in served:
                 found.setdefault(address, entry.dialect)
     ids = {offer.id for offer in taken}
@@ -53,6 +66,12 @@ def offers_of_recordings(
             )
         )
     return offers
+
+
+def base_of(entry: Entry) -> str:
+    """The offer's base URL: the recorded address without what the dialect's wire puts behind it."""
+    end = _ENDS.get(entry.dialect)
+    return base_url_of(entry.url) if end is None else end.sub("", entry.url)
 
 
 def _fresh(wanted: str, ids: set[str]) -> str:

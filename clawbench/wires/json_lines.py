@@ -97,9 +97,12 @@ class JsonLinesStream(SseJsonStream):
         if left is None:
             return
         try:
-            said = read_error(loads(left.data)[0])
+            value = loads(left.data)[0]
         except NotJson:
-            said = None
+            value = None
+        # A message that is an object belongs to an answer, one that is a text to an error.
+        is_answer = type(value) is dict and type(value.get("message")) is dict
+        said = None if is_answer else read_error(value)
         if said is not None:
             raise error_in_body(said, outcome="error_200", status=None)
         self._splitter.feed(left.data)  # back in its place: the base reads it

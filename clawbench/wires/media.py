@@ -7,6 +7,8 @@ Knows no dialect.
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
+from binascii import Error as BadBase64
 from typing import Any, Final
 
 _DATA_URL: Final = re.compile(r"data:([^;,]*)(?:;[^;,]*)*?;base64,", re.IGNORECASE)
@@ -81,6 +83,14 @@ def standard_base64(text: str) -> str:
     if "-" in text or "_" in text:
         text = text.translate(_TO_STANDARD)
     return text + "=" * (-len(text) % 4) if len(text) % 4 else text
+
+
+def joined_base64(one: str, other: str) -> str:
+    """The bytes of both, as base64; the second alone where either is none."""
+    try:
+        return b64encode(b64decode(one) + b64decode(other)).decode()
+    except (BadBase64, ValueError):
+        return other
 
 
 def type_of_name(name: Any) -> str | None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from clawbench.types import ChatRequest, Message, Offer
+from clawbench.wires.foreign import FOREIGN_FIELDS, FOREIGN_IN_MESSAGES
 from clawbench.wires.openai_chat_fields import (
     INTEGER_MAX,
     KNOWN,
@@ -200,9 +201,12 @@ _PLAIN: Final = (
 )
 
 
+_WITH_CACHE_CONTROL: Final = FOREIGN_IN_MESSAGES | {"cache_control"}
+
+
 def _add_extra(body: dict[str, Any], extra: dict[str, Any], quirks: Quirks) -> None:
     for key, value in extra.items():
-        if key in body or (key in _GATEWAYS_OWN and not quirks.routing_fields):
+        if key in body or key in FOREIGN_FIELDS or (key in _GATEWAYS_OWN and not quirks.routing_fields):
             continue
         if key == "reasoning" and quirks.reasoning_effort != "reasoning":
             continue  # the part of it that every provider can be told is `reasoning_effort`
@@ -216,6 +220,7 @@ def _messages(messages: list[Message], quirks: Quirks) -> list[Message]:
             type(message.get("content")) is list
             or (message.get("role") == "developer" and not quirks.developer_role)
             or ("cache_control" in message and not quirks.cache_control)
+            or not FOREIGN_IN_MESSAGES.isdisjoint(message)
         ):
             return messages[:index] + [_message(later, quirks) for later in messages[index:]]
     return messages
@@ -230,8 +235,9 @@ def _message(message: Message, quirks: Quirks) -> Message:
         parts = [_part(part, quirks) for part in content]
         if any(part is not before for part, before in zip(parts, content, strict=True)):
             changed["content"] = parts
-    if "cache_control" in message and not quirks.cache_control:
-        return {key: item for key, item in {**message, **changed}.items() if key != "cache_control"}
+    dropped = FOREIGN_IN_MESSAGES if quirks.cache_control else _WITH_CACHE_CONTROL
+    if not dropped.isdisjoint(message):
+        return {key: item for key, item in {**message, **changed}.items() if key not in dropped}
     return {**message, **changed} if changed else message
 
 

@@ -15,7 +15,7 @@ from clawbench.wires.tolerant_json import NotJson, loads
 GATEWAYS_OWN: Final = frozenset({"models", "provider", "stream_options"})
 """Fields of a request that are meant for the gateway: never sent, never noted."""
 
-_MADE_UP: Final = re.compile(r"call_\d+(_.*)?", re.DOTALL)
+_MADE_UP: Final = re.compile(r"call_\d{1,3}(_.*)?", re.DOTALL)  # Vertex gives calls ids like call_3206086
 
 
 def note(notes: list[str], text: str) -> None:
@@ -42,6 +42,11 @@ def made_up_id(place: int, reply_id: str | None) -> str:
 def is_made_up(id: Any) -> bool:
     """Whether an id came from `made_up_id` (or is none), so that it means nothing to the provider."""
     return type(id) is not str or not id or _MADE_UP.fullmatch(id) is not None
+
+
+def text_in(value: Any) -> str | None:
+    """The value if it is a string that is not empty."""
+    return value if type(value) is str and value else None
 
 
 def arguments_object(arguments: Any) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def test_everything_is_counted_once(folder: Path) -> None:
     report = check(folder, WIRES).to_json()
     assert report["totals"] == {
         "files": 6,
-        "files_loaded": 2,
+        "files_loaded": 4,
         "interactions": 9,
         "decoded": 5,
         "streamed": 2,
@@ -52,8 +52,8 @@ def test_everything_is_counted_once(folder: Path) -> None:
         "not_chat": 1,
     }
     assert report["by_format"] == {
-        "go-vcr": {"files": 1, "files_loaded": 0, "interactions": 0, "decoded": 0},
-        "httprr": {"files": 1, "files_loaded": 0, "interactions": 0, "decoded": 0},
+        "go-vcr": {"files": 1, "files_loaded": 1, "interactions": 0, "decoded": 0},
+        "httprr": {"files": 1, "files_loaded": 1, "interactions": 0, "decoded": 0},
         "unknown": {"files": 1, "files_loaded": 0, "interactions": 0, "decoded": 0},
         "vcrpy": {"files": 3, "files_loaded": 2, "interactions": 9, "decoded": 5},
     }
@@ -67,7 +67,7 @@ def test_everything_is_counted_once(folder: Path) -> None:
         ("tape.yaml", 6),
     ]
     assert {row["file"]: row["place"] for row in report["problems"]} == {"broken.yaml": "line 2", "settings.json": ""}
-    assert report["unread"] == {"go-vcr": 1, "httprr": 1}
+    assert report["not_understood"][0]["place"] == "interaction 0 (line 2)"
     assert json.loads(json.dumps(report)) == report
 
 

@@ -47,8 +47,8 @@ def record(path: Path, *items: Interaction, mtime_ns: int = LONG_AGO_NS) -> None
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
-def opened(path: Path, wires: dict[str, Wire] | None = None, **options: Path) -> CassetteStore:
-    return open_store([path], wires or WIRES, **options)
+def opened(path: Path, wires: dict[str, Wire] | None = None, *, cache_dir: Path | None = None) -> CassetteStore:
+    return open_store([path], wires or WIRES, cache_dir=cache_dir)
 
 
 def bodies(store: CassetteStore) -> dict[str, bytes]:
@@ -116,12 +116,11 @@ def test_what_cannot_be_replayed_is_told_apart(tmp_path: Path) -> None:
     assert [entry.outcome for entry in store.entries] == ["ok", "truncated", "error_200", "error_event"]
 
 
-def test_broken_files_are_problems_and_other_formats_are_counted_apart(folder: Path) -> None:
+def test_broken_files_are_problems_and_do_not_keep_the_others_from_being_used(folder: Path) -> None:
     (folder / "broken.yaml").write_text("interactions:\n- request: {body: 'cut")
     (folder / "evil.yaml").write_text("interactions:\n- !!python/object/apply:os.system [x]\n")
     (folder / "empty.yaml").write_text("")
     (folder / "plan.yaml").write_text("seeds: [1]\n")
-    (folder / "rb.yml").write_text("---\nhttp_interactions: []\n")
     (folder / "notes.md").write_text("not a cassette, and not looked at")
     (folder / ".hidden.yaml").write_text("!!!")
     for _ in range(2):  # compiled, and from the index
@@ -131,7 +130,6 @@ def test_broken_files_are_problems_and_other_formats_are_counted_apart(folder: P
         assert told["broken.yaml"].place == "line 2"
         assert "!!python/object/apply:os.system" in told["evil.yaml"].reason
         assert isinstance(told["plan.yaml"], UnknownFormat)
-        assert store.unread == {"vcr.rb": ["rb.yml"]}
         assert len(store.entries) == 3
 
 

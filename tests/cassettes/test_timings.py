@@ -172,6 +172,15 @@ def test_a_duration_ends_with_the_headers_and_comes_last() -> None:
     assert revealed({}, b"{}", streamed=False, duration_s=-0.5) is None
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_recorders_clock_may_know_the_end_alone_or_both(streamed: bool) -> None:
+    assert revealed({}, b"{}", streamed=streamed, e2e_s=2.0) == Revealed(e2e_s=2.0, source="duration")
+    both = revealed({}, b"{}", streamed=streamed, duration_s=0.5, e2e_s=2.0)
+    assert both == Revealed(headers_s=0.5, e2e_s=2.0, source="duration")
+    crossed = revealed({}, b"{}", streamed=streamed, duration_s=3.0, e2e_s=2.0)
+    assert crossed == Revealed(e2e_s=2.0, source="duration")
+
+
 def test_no_recording_that_is_known_to_reveal_a_time_is_missed(shared: Path) -> None:
     known: dict[tuple[str, str, int], dict[str, str]] = {}
     with gzip.open(shared / "traces/provider-latency/latency_observations.csv.gz", "rt") as file:

@@ -53,6 +53,8 @@ def interactions(draw: st.DrawFn, index: int) -> Interaction:
         headers=draw(headers),
         body=body,
         timing=draw(st.none() | timings(len(body))),
+        duration_s=draw(st.none() | st.floats(0, 1e4)),
+        e2e_s=draw(st.none() | st.floats(0, 1e4)),
     )
 
 

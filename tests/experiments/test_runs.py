@@ -194,5 +194,9 @@ def test_recorded_calls_become_workload_and_offers(shared: Path, tmp_path: Path)
     assert requests.filter(requests["status"] == "ok").height / requests.height > 0.95
     assert requests["offer_id"].n_unique() > 20
     price = requests.filter(requests["strategy"] == "price")
-    assert price["cost_pico_usd"].null_count() <= price.filter(price["status"] != "ok").height
+    counted = price.filter(
+        (price["status"] == "ok") & price["input_tokens"].is_not_null() & price["output_tokens"].is_not_null()
+    )
+    assert counted.height > 0
+    assert counted["cost_pico_usd"].null_count() == 0, "price routing takes priced offers only"
     assert any("no known price" in warning for warning in folder.manifest["warnings"])

@@ -362,3 +362,12 @@ def test_the_fast_and_the_slow_pass_agree_on_what_is_good(value: dict[str, Any])
 def test_any_bytes_are_a_request_or_refused(raw: bytes) -> None:
     with pytest.raises(RequestError):
         parse_body(raw)
+
+
+def test_what_another_dialect_keeps_for_itself_is_not_sent_on() -> None:
+    message = {"role": "assistant", "content": "Yes.", "anthropic_content": [], "output_items": [], "phase": "x"}
+    asked = ChatRequest(model="m", messages=[message], extra={"openai_responses": {"include": []}, "user": "u"})
+    went = sent(asked)
+    assert went["messages"] == [{"role": "assistant", "content": "Yes."}]
+    assert "openai_responses" not in went
+    assert went["user"] == "u"

@@ -1,58 +1,90 @@
-"""Which formats of recorded traffic are known, and which of them are read.
+"""Which formats of recorded traffic are read, and how a file's format is told.
 
-A file's format is told by its content, never by its suffix. A format that is recognised but not read yet stands in
-`UNREAD`, so that its files are counted apart instead of being called broken; giving it a reader means one file beside
-`vcrpy.py` and moving its line from `UNREAD` to `READERS`. Nothing here knows a provider or a wire.
+By its content, never by its suffix. A new format is one file beside `single_exchange.py` (the shortest) and one line in
+`READERS`. Any of them may be gzipped as a whole. Nothing here knows a provider or a wire.
 """
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
+from clawbench.cassettes.bodies import gunzipped_file, is_gzip
+from clawbench.cassettes.formats.go_vcr import GoVcr
+from clawbench.cassettes.formats.har import Har
+from clawbench.cassettes.formats.httprr import Httprr
 from clawbench.cassettes.formats.protocol import Format
+from clawbench.cassettes.formats.single_exchange import SingleExchange
+from clawbench.cassettes.formats.vcr_rb import VcrRb
 from clawbench.cassettes.formats.vcrpy import Vcrpy
-from clawbench.errors import UnknownFormat
+from clawbench.cassettes.formats.yaml_safe import MAX_FILE_BYTES
+from clawbench.cassettes.interaction import Interaction, Unreadable
+from clawbench.errors import CassetteError, UnknownFormat
 
 HEAD_BYTES: Final = 65_536
 """How much of a file is looked at to tell its format."""
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json", ".har", ".httprr"})
-"""In a folder only files with these suffixes are looked at; a file that is named outright is always looked at."""
+"""In a folder only files with these suffixes are looked at, and those with `.gz` behind one of them; a file that is
+named outright is always looked at."""
 
-READERS: Final[tuple[Format, ...]] = (Vcrpy(),)
+READERS: Final[tuple[Format, ...]] = (
+    Vcrpy(),
+    VcrRb(),
+    GoVcr(),
+    Har(),
+    Httprr(),
+    SingleExchange(),
+)
 
-UNREAD: Final[dict[str, re.Pattern[bytes]]] = {
-    # Ruby VCR and R vcr, also through VCR's JSON serializer.
-    "vcr.rb": re.compile(rb'^http_interactions:|\A\s*\{\s*"http_interactions"\s*:', re.MULTILINE),
-    # Go's go-vcr writes its version first; its version 1 has not been met.
-    "go-vcr": re.compile(rb"^version: [2-9]\s*$", re.MULTILINE),
-    # HTTP Archive, as Polly.js and browsers write it.
-    "har": re.compile(rb'\A\s*\{\s*"log"\s*:\s*\{'),
-    # Go's httprr text trace.
-    "httprr": re.compile(rb"\Ahttprr trace v\d"),
-    # One exchange as a JSON object, as the ddapm test agent writes it.
-    "single-exchange": re.compile(rb'\A\s*\{\s*"request"\s*:\s*\{'),
-}
+FORMATS: Final = tuple(reader.name for reader in READERS)
+"""Names of all formats, as plans and reports use them."""
 
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
 
 
-def identify(data: bytes, file: str) -> str:
-    """Name of the format of these bytes, read or not. Raises `UnknownFormat` for anything else."""
-    if not data.strip():
+class Opened(Struct, frozen=True):
+    """A file whose format is known and whose interactions are still to be read."""
+
+    format: Format
+    content: bytes
+    file: str
+
+    def read(self) -> Iterator[Interaction | Unreadable]:
+        """See `Format.read`."""
+        return self.format.read(self.content, self.file)
+
+
+def opened(content: bytes, file: str) -> Opened:
+    """A file's bytes, gunzipped where need be, with their format. Raises `CassetteError` (`UnknownFormat`)."""
+    if is_gzip(content):
+        content = gunzipped_file(content, file=file, limit=MAX_FILE_BYTES)
+    content = content.removeprefix(_UTF8_BOM)
+    if not content.strip():
         raise UnknownFormat("the file is empty", file=file)
-    head = data[:HEAD_BYTES].removeprefix(_UTF8_BOM)
-    for reader in READERS:
-        if reader.recognises(head, file):
-            return reader.name
-    for name, pattern in UNREAD.items():
-        if pattern.search(head):
-            return name
-    known = ", ".join([*(reader.name for reader in READERS), *UNREAD])
-    raise UnknownFormat(f"is no cassette of a known format ({known})", file=file)
+    head = content[:HEAD_BYTES]
+    found = next((reader for reader in READERS if reader.recognises(head, file)), None)
+    if found is None:
+        raise UnknownFormat(f"is no cassette of a known format ({', '.join(FORMATS)})", file=file)
+    return Opened(found, content, file)
 
 
-def reader(name: str) -> Format | None:
-    """The reader of a format, or None where the format is recognised but not read yet."""
-    return next((known for known in READERS if known.name == name), None)
+def content_of(path: Path, file: str) -> bytes:
+    """The bytes of a file of at most 64 MiB; `file` is its name in messages. Raises `CassetteError`."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise CassetteError(f"the file has {size:,} bytes; the limit is {MAX_FILE_BYTES:,}", file=file)
+        return path.read_bytes()
+    except OSError as error:
+        raise CassetteError(f"cannot be opened: {error.strerror}", file=file) from error
+
+
+def may_be_cassette(name: str) -> bool:
+    """Whether a file found in a folder is looked at, judged by its name alone."""
+    stem, suffix = os.path.splitext(name.lower())
+    return (os.path.splitext(stem)[1] if suffix == ".gz" else suffix) in SUFFIXES

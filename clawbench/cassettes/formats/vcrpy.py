@@ -2,36 +2,38 @@
 
 Read are: bodies as text, `!!binary`, base64 or parsed JSON (`parsed_body`, or a mapping in place of the text),
 compressed or not; headers as scalar or list under any case; status as number or mapping; the older httpx layout
-(`content` and `status_code` right below `response`); and our own arrival times under `response.clawbench`.
-Knows nothing of what an exchange means.
+(`content` and `status_code` right below `response`); and our own times under `response.clawbench`:
+
+    {version: 1, headers_s: …, chunks: [[bytes, seconds], …]}    arrival times, in seconds since the request was sent
+    {version: 1, duration_s: …, e2e_s: …}                        what another recorder measured: to headers, to the end
+
+One may stand without the other, and `duration_s` without `e2e_s`. Apart from these, vcrpy reveals nothing of its
+times. Knows nothing of what an exchange means.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from clawbench.cassettes.bodies import BadBody, decoded, surviving
-from clawbench.cassettes.formats.yaml_safe import MAX_DEPTH, MAX_FILE_BYTES, Document, Undecodable, load
+from clawbench.cassettes.formats.assembling import Draft, assembled, placed
+from clawbench.cassettes.formats.fields import Unfit, address, body, halves, headers, http_status, json_bytes
+from clawbench.cassettes.formats.json_safe import load_json
+from clawbench.cassettes.formats.yaml_safe import Document, load
 from clawbench.cassettes.interaction import Interaction, RecordedTiming, Unreadable
 from clawbench.errors import CassetteError
 
 TIMING_KEY: Final = "clawbench"
 TIMING_VERSION: Final = 1
-MAX_FILE_BODY_BYTES: Final = 512 * 2**20
-"""What all bodies of one file may decode to: many bodies just under the single limit are a bomb too."""
 
 _YAML_ROOT: Final = re.compile(rb"^interactions:", re.MULTILINE)
 _JSON_ROOT: Final = re.compile(rb'\A\s*\{\s*(?:"version"\s*:\s*1\s*,\s*)?"interactions"\s*:')
 _OTHER_VERSION: Final = re.compile(rb"^version: [2-9]\s*$", re.MULTILINE)
-_BASE64_KEYS: Final = ("base64_string", "base64")
 
 
 class Vcrpy:
@@ -45,203 +47,88 @@ class Vcrpy:
         return bool(_YAML_ROOT.search(head)) and not _OTHER_VERSION.search(head)
 
     def read(self, data: bytes, file: str) -> Iterator[Interaction | Unreadable]:
-        document = _json(data, file) if data.lstrip()[:1] == b"{" else load(data, file)
+        document = Document(load_json(data, file), ()) if data.lstrip()[:1] == b"{" else load(data, file)
         root = document.value
         items = root.get("interactions") if isinstance(root, dict) else None
         if not isinstance(items, list):
             raise CassetteError("holds no list of interactions", file=file)
         if root.get("version", 1) != 1:
             raise CassetteError(f"vcrpy version {str(root['version'])[:20]!r} is not read; 1 is", file=file)
-        total = 0
-        lines = document.item_lines if len(document.item_lines) == len(items) else ()
-        for index, item in enumerate(items):
-            place = f"interaction {index}" + (f" (line {lines[index]})" if lines else "")
-            try:
-                interaction = _interaction(item, file=file, index=index, place=place)
-            except _Unfit as unfit:
-                yield Unreadable(file=file, index=index, reason=str(unfit), place=place)
-                continue
-            total += len(interaction.request_body) + len(interaction.body)
-            if total > MAX_FILE_BODY_BYTES:
-                reason = f"is a decompression bomb: its bodies decode to more than {MAX_FILE_BODY_BYTES:,} bytes"
-                raise CassetteError(reason, file=file, place=place)
-            yield interaction
+        yield from assembled(placed(items, document.item_lines), _draft, file)
 
 
-class _Unfit(Exception):
-    """One interaction makes no sense; the message says why."""
-
-
-class _Timing(Struct, forbid_unknown_fields=True):
+class _Times(Struct, forbid_unknown_fields=True):
     """The mapping under `response.clawbench`."""
 
     version: int
-    headers_s: float
-    chunks: tuple[tuple[int, float], ...]
+    headers_s: float | None = None
+    chunks: tuple[tuple[int, float], ...] | None = None
+    duration_s: float | None = None
+    e2e_s: float | None = None
 
 
-def _interaction(item: Any, *, file: str, index: int, place: str) -> Interaction:
-    request = _mapping(item, "interaction").get("request")
-    response = _mapping(item, "interaction").get("response")
-    if request is None or response is None:
-        missing = "request" if request is None else "response"
-        raise _Unfit(f"has no {missing} (is the file cut short?)")
-    request, response = _mapping(request, "request"), _mapping(response, "response")
-    url, method = request.get("uri"), request.get("method", "GET")
-    if not isinstance(url, str) or not isinstance(method, str):
-        raise _Unfit("request has no uri" if url is None else "request.uri and request.method must be text")
-    request_headers = _headers(request.get("headers"), "request.headers")
-    headers = _headers(response.get("headers"), "response.headers")
-    try:
-        request_body = decoded(_request_body(request), request_headers, file=file, place=place)
-        body = decoded(_response_body(response), headers, file=file, place=place)
-    except BadBody as bad:
-        raise _Unfit(str(bad)) from None
-    return Interaction(
-        file=file,
-        index=index,
-        method=method.upper(),
+def _draft(item: Any) -> Draft:
+    request, response = halves(item)
+    method, url = address(request, "uri")
+    times = _times(response.get(TIMING_KEY))
+    return Draft(
+        method=method,
         url=url,
-        request_headers=surviving(request_headers),
-        request_body=request_body,
-        status=_status(response),
-        headers=surviving(headers),
-        body=body,
-        timing=_timing(response.get(TIMING_KEY), len(body)),
-        place=place,
+        request_headers=headers(request.get("headers"), "request.headers"),
+        request_body=_request_body(request),
+        status=http_status(response.get("status", response.get("status_code"))),
+        headers=headers(response.get("headers"), "response.headers"),
+        body=_response_body(response),
+        timing=lambda length: _arrivals(times, length),
+        duration_s=times.duration_s,
+        e2e_s=times.e2e_s,
     )
-
-
-def _mapping(value: Any, what: str) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise _Unfit(f"{what} is no mapping")
-    return value
-
-
-def _headers(value: Any, what: str) -> dict[str, str]:
-    if value is None:
-        return {}
-    headers: dict[str, str] = {}
-    for name, values in _mapping(value, what).items():
-        parts = values if isinstance(values, list) else [values]
-        text = ", ".join(_header_text(part, what) for part in parts)
-        name = _header_text(name, what).lower()
-        headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    return headers
-
-
-def _header_text(value: Any, what: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if value is None:
-        return ""
-    if isinstance(value, (int, float)):
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    raise _Unfit(f"{what} hold a value that is no text")
 
 
 def _request_body(request: dict[Any, Any]) -> bytes:
     if request.get("parsed_body") is not None:
-        return _json_bytes(request["parsed_body"])
-    return _body(request.get("body"), "request.body")
+        return json_bytes(request["parsed_body"])
+    return body(request.get("body"), "request.body")
 
 
 def _response_body(response: dict[Any, Any]) -> bytes:
     if response.get("parsed_body") is not None:
-        return _json_bytes(response["parsed_body"])
+        return json_bytes(response["parsed_body"])
     if "body" in response:
-        return _body(response["body"], "response.body")
-    return _body(response.get("content"), "response.content")
+        return body(response["body"], "response.body")
+    return body(response.get("content"), "response.content")
 
 
-def _body(value: Any, what: str) -> bytes:
-    if isinstance(value, dict):
-        for key in _BASE64_KEYS:
-            if key in value:
-                return _from_base64(value[key], what)
-        if set(value) <= {"string", "encoding"}:
-            return _body(value.get("string"), what)
-        return _json_bytes(value)
+def _times(value: Any) -> _Times:
     if value is None:
-        return b""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, Undecodable):
-        raise _Unfit(f"{what}, line {value.line}: {value.reason}")
-    if isinstance(value, list):
-        return _json_bytes(value)
-    raise _Unfit(f"{what} is a {type(value).__name__}, not text, bytes or JSON")
-
-
-def _from_base64(value: Any, what: str) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    try:
-        return b64decode("".join(str(value).split()), validate=True)
-    except (Base64Error, ValueError) as error:
-        raise _Unfit(f"{what} is not base64 ({error})") from None
-
-
-def _json_bytes(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        raise _Unfit(f"a parsed body cannot be written as JSON: {error}") from None
-
-
-def _status(response: dict[Any, Any]) -> int:
-    status = response.get("status", response.get("status_code"))
-    if isinstance(status, dict):
-        status = status.get("code")
-    if isinstance(status, str) and status[:3].isdecimal():
-        status = int(status[:3])  # "200", "200 OK"
-    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-        raise _Unfit(f"status {str(status)[:20]!r} is no HTTP status")
-    return status
-
-
-def _timing(value: Any, body_length: int) -> RecordedTiming | None:
-    if value is None:
-        return None
+        return _Times(TIMING_VERSION)
     where = f"response.{TIMING_KEY}"
     if isinstance(value, dict) and value.get("version") != TIMING_VERSION:
-        raise _Unfit(f"{where} has version {str(value.get('version'))[:20]!r}; {TIMING_VERSION} is read")
+        raise Unfit(f"{where} has version {str(value.get('version'))[:20]!r}; {TIMING_VERSION} is read")
     try:
-        timing = msgspec.convert(value, _Timing)
+        times = msgspec.convert(value, _Times)
     except msgspec.ValidationError as error:
-        raise _Unfit(f"{where}: {error}") from None
-    instants = [timing.headers_s, *(t_s for _, t_s in timing.chunks)]
+        raise Unfit(f"{where}: {error}") from None
+    if (times.headers_s is None) != (times.chunks is None):
+        raise Unfit(f"{where}: headers_s and chunks belong together, one is missing")
+    if times.chunks is None and times.duration_s is None and times.e2e_s is None:
+        raise Unfit(f"{where}: holds no times (headers_s and chunks, or duration_s, or e2e_s)")
+    for name, seconds in (("duration_s", times.duration_s), ("e2e_s", times.e2e_s)):
+        if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+            raise Unfit(f"{where}.{name} must be finite and not negative")
+    return times
+
+
+def _arrivals(times: _Times, body_length: int) -> RecordedTiming | None:
+    if times.headers_s is None or times.chunks is None:
+        return None
+    where = f"response.{TIMING_KEY}"
+    instants = [times.headers_s, *(t_s for _, t_s in times.chunks)]
     if not all(math.isfinite(t_s) and t_s >= 0 for t_s in instants) or instants != sorted(instants):
-        raise _Unfit(f"{where}: instants must be finite, not negative and never go back")
-    if any(length < 0 for length, _ in timing.chunks) or sum(n for n, _ in timing.chunks) != body_length:
-        total = sum(length for length, _ in timing.chunks)
-        raise _Unfit(
+        raise Unfit(f"{where}: instants must be finite, not negative and never go back")
+    total = sum(length for length, _ in times.chunks)
+    if any(length < 0 for length, _ in times.chunks) or total != body_length:
+        raise Unfit(
             f"{where}: its chunks hold {total:,} bytes, the body {body_length:,}; remove it if you edited the body"
         )
-    return RecordedTiming(timing.headers_s, timing.chunks)
-
-
-def _json(data: bytes, file: str) -> Document:
-    if len(data) > MAX_FILE_BYTES:
-        raise CassetteError(f"the file has {len(data):,} bytes; the limit is {MAX_FILE_BYTES:,}", file=file)
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        byte = re.search(r"byte (\d+)", str(error))
-        place = f"line {data.count(bytes([10]), 0, int(byte[1])) + 1}" if byte else ""
-        raise CassetteError(f"is not valid JSON: {error}", file=file, place=place) from None
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            if isinstance(node, (dict, list))
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-    if level:
-        raise CassetteError(f"is nested more than {MAX_DEPTH} deep", file=file)
-    return Document(value, ())
+    return RecordedTiming(times.headers_s, times.chunks)
