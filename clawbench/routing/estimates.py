@@ -24,6 +24,8 @@ EXPECTED_OUTPUT_TOKENS = 200.0  # prior length of an answer
 CENSORED = frozenset({"timeout_first", "timeout_total", "timeout_idle", "reset_early", "reset_mid", "connect_error"})
 SIZE_CLASSES = (256, 2_048, 8_192)  # upper bounds in prompt tokens
 STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anything was observed
+BASELINE_HALF_LIFE_S = 600.0  # of an offer's usual TTFT, against which a queue shows
+CONGESTED_FACTOR = 4.0  # times the usual TTFT
 UNSEEN_STALE_S = 20.0  # the same for an offer of which nothing was observed
 SNAPSHOT_VERSION = 1
 REBASE_EXPONENT = 200.0
@@ -80,15 +82,13 @@ class _Memory:
 class Track:
     """What is remembered of one offer."""
 
-    __slots__ = (
-        "answered_s", "cached", "failed", "failed_cost", "in_flight", "kinds", "live", "offer", "output", "rate",
-        "sketch", "ttft", "version",
-    )  # fmt: skip
-
     def __init__(self, offer: Offer, last_dispatch: int) -> None:
         self.offer, self.live = offer, Live(last_dispatch)
         self.kinds: dict[Kind, _Memory] = {}
         self.answered_s: float | None = None
+        profile = offer.profile
+        self.usual_log_ttft = log(profile.ttft_s_median) if profile is not None else None
+        self.usual_at_s = 0.0
         self.version = 0
         self.sketch = Sketch()
         self.forget()
@@ -101,6 +101,16 @@ class Track:
             kind.ttft, kind.rate = Series(), Series()
         self.sketch.clear()
         self.version += 1
+
+    def is_congested(self, log_ttft: float, at_s: float) -> bool:
+        """Whether this wait is far above the usual one, which it then changes a little."""
+        if self.usual_log_ttft is None:
+            self.usual_log_ttft = log_ttft
+        share = 1 - 0.5 ** ((at_s - self.usual_at_s) / BASELINE_HALF_LIFE_S)
+        congested = log_ttft > self.usual_log_ttft + log(CONGESTED_FACTOR)
+        self.usual_log_ttft += share * (log_ttft - self.usual_log_ttft)
+        self.usual_at_s = at_s
+        return congested
 
     def series(self) -> list[Series]:
         own = [self.ttft, self.rate, self.in_flight, self.failed, self.output, self.cached, self.failed_cost]
@@ -144,9 +154,10 @@ class Estimates:
         output_tokens: int | None = None,
         cached_share: float | None = None,
         cost_pico_usd: int | None = None,
-    ) -> None:
+    ) -> bool:
         """An attempt at this offer is over; None for what could not be measured.
 
+        True if it waited for its first token several times longer than is usual at this offer: a queue.
         `elapsed_s` runs from dispatch to the end. An outcome other than "ok" is a failure, except "client_abort" and
         "rejected", which say nothing about the offer.
         """
@@ -154,7 +165,7 @@ class Estimates:
         in_flight = track.live.in_flight(at_s)
         track.live.leases.pop(lease, None)
         if outcome in ("client_abort", "rejected", "no_recording"):
-            return
+            return False
         track.live.answers += 1
         track.version += 1
         unit = self._unit(at_s)
@@ -164,7 +175,7 @@ class Estimates:
             track.failed_cost.add(float(cost_pico_usd or 0), unit)
             if outcome in CENSORED and elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
                 self._sample(track, kind, log(elapsed_s), None, in_flight, unit)
-            return
+            return False
         track.answered_s = at_s
         if output_tokens is not None:
             track.output.add(output_tokens, unit)
@@ -175,6 +186,8 @@ class Estimates:
         if ttft_s is not None and ttft_s > 0:
             track.sketch.add(ttft_s, unit)
             self._sample(track, kind, log(ttft_s), log(token_rate) if token_rate else None, in_flight, unit)
+            return track.is_congested(log(ttft_s), at_s)
+        return False
 
     def recovered(self, offer_id: str) -> None:
         """A probe after an outage has succeeded: what was learned of the outage is dropped."""

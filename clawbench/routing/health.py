@@ -3,8 +3,8 @@
 A breaker belongs to an offer, or to all offers that share one upstream quota. It opens on the share of failures over
 recent attempts, or for as long as a provider asks (Retry-After wins); when its time is up it is half open: a single
 probe is let through, and what becomes of it closes or opens it again, for twice as long, jittered by a keyed
-draw so that several gateways do not come back at once. Beside it, a cap on what is under way, learned from 429s
-(additive increase, multiplicative decrease). Time comes in as an argument.
+draw so that several gateways do not come back at once. Beside it, a cap on what is under way, learned from 429s and
+from waits that betray a queue (additive increase, multiplicative decrease). Time comes in as an argument.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ OFF = {"auth": 300.0, "model_gone": 300.0}
 
 RATE_LIMITED_REST_S = 1.0  # where a 429 asks for no time
 CAP_DECREASE = 0.7
+CAP_QUEUE_DECREASE = 0.9  # gentler than for a 429: one slow answer may be chance
 
 
 @dataclass(slots=True)
@@ -119,9 +120,16 @@ class Health:
             breaker.probe_until_s = expires_s
 
     def finished(
-        self, offer_id: str, *, at_s: float, outcome: str, in_flight: int, retry_after_s: float | None = None
+        self,
+        offer_id: str,
+        *,
+        at_s: float,
+        outcome: str,
+        in_flight: int,
+        retry_after_s: float | None = None,
+        congested: bool = False,
     ) -> bool:
-        """An attempt is over; True if it was the probe that brought the offer back."""
+        """An attempt is over, `congested` if it stood in a queue; True if it was a probe that brings the offer back."""
         name = self._names[offer_id]
         breaker, cap = self.breakers[name], self.caps[offer_id]
         half_open = breaker.open_until_s is not None and at_s >= breaker.open_until_s
@@ -135,7 +143,9 @@ class Health:
         if outcome in OFF:
             self._open(breaker, at_s, OFF[outcome], outcome)
             return False
-        if cap.limit != float("inf") and outcome == "ok":
+        if congested:
+            cap.limit = max(1.0, min(cap.limit, in_flight + 1) * CAP_QUEUE_DECREASE)
+        elif cap.limit != float("inf") and outcome == "ok":
             cap.limit += 1.0 / cap.limit if in_flight + 1 >= cap.limit else 0.0
         self._count(breaker, at_s, failed=outcome in COUNTED)
         if outcome in COUNTED:

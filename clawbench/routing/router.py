@@ -208,13 +208,14 @@ class Router:
         self, lease: Lease, *, at_s: float, outcome: str, retry_after_s: float | None = None, **seen: Any
     ) -> None:
         """An attempt is over; `seen` as in `Estimates.finished`."""
-        self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
+        congested = self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
         back = self.health.finished(
             lease.offer_id,
             at_s=at_s,
             outcome=outcome,
             in_flight=self.estimates.in_flight(lease.offer_id, at_s),
             retry_after_s=retry_after_s,
+            congested=congested,
         )
         if back:
             self.estimates.recovered(lease.offer_id)
