@@ -14,12 +14,13 @@ from typing import Any, Final, Protocol
 
 import polars as pl
 
+from clawbench.errors import UsageError
 from clawbench.schema import SCHEMA_VERSION, TABLES, polars_schema
 
 _PART: Final = re.compile(r"(?P<table>[a-z]+)-(?P<number>\d+)\.parquet")
 
 
-class NotARun(ValueError):
+class NotARun(UsageError):
     """A folder is no run folder, or one of another schema version; the message names the folder and what is wrong."""
 
 
@@ -40,7 +41,7 @@ class RunFolder:
         """Open a run folder; raises `NotARun`."""
         self.path = Path(path)
         self.manifest: dict[str, Any] = _read_manifest(self.path)
-        folders = sorted(p for p in (self.path / "cells").glob("*") if p.is_dir())
+        folders = sorted(p for p in (self.path / "cells").glob("[!.]*") if p.is_dir())
         self.cells: tuple[Path, ...] = tuple(p for p in folders if (p / "done.json").is_file())
         """Folders of the finished cells, by name."""
         begun = {p.name for p in folders} | {cell["id"] for cell in self.manifest.get("cells", []) if "id" in cell}

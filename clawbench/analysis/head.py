@@ -106,7 +106,10 @@ def _warnings(run: RunFolder, table: pl.DataFrame) -> list[str]:
     if without := sum(share or 0.0 for _, share in shares):
         found.append(f"The times of {percent(without, answers)} % of the answers are derived: {mix(shares, answers)}.")
     if unanswered := int(table["unanswered"].sum() or 0):
-        found.append(f"{count(unanswered)} of {count(answers + unanswered)} attempts had no recording to replay.")
+        found.append(
+            f"{count(unanswered)} of {count(answers + unanswered)} attempts got no reply: nothing was recorded, "
+            "or the offer's dialect could not say the request."
+        )
     for row in table.iter_rows(named=True):
         known = row["cost_known_share"]
         if known is not None and known < 1:

@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from clawbench.analysis import metrics
@@ -90,6 +91,7 @@ def cost_against_ttft(source: Source, *, quantile: str = "p50") -> Figure:
             va="center",
             fontsize=9,
             color=INK,
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # readable across an error bar
         )
     axes.text(0.0, 1.02, "↙ cheaper and faster", transform=axes.transAxes, color=FAINT, fontsize=9)
     if missing := [name for name in order if name not in rows]:

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from clawbench.cassettes.check import CheckReport, check_each, listed, shown, shown_json
 from clawbench.cassettes.store import cassette_files, open_store
+from clawbench.cli.cassettes_accuracy import accuracy
+from clawbench.cli.cassettes_import import import_, scan, scrub
 from clawbench.cli.console import console
 from clawbench.experiments.prepare import cache_folder
 from clawbench.progress import Bar
@@ -25,6 +27,10 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.group("cassettes")
 def command() -> None:
     """Recordings: what they hold and whether they can be replayed."""
+
+
+for verb in (accuracy, import_, scan, scrub):
+    command.add_command(verb)
 
 
 @command.command("check")
