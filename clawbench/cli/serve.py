@@ -21,6 +21,8 @@ from clawbench.server.app import App
 from clawbench.walltime import now
 
 DEFAULT_PORT = 1420
+LOOPBACK = ("127.0.0.1", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # under which names we are reached is then not known
 
 
 @click.command("serve")
@@ -93,7 +95,7 @@ class _Announcing(uvicorn.Server):
         super().__init__(
             uvicorn.Config(app, host=host, port=port, log_level="error", access_log=False, server_header=False)
         )
-        self._models = models
+        self._models, self._app = models, app
 
     async def startup(self, sockets: object = None) -> None:
         try:
@@ -104,4 +106,6 @@ class _Announcing(uvicorn.Server):
         for server in self.servers:
             host, port = server.sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
+            names = {shown, *(("localhost", "127.0.0.1", "[::1]") if host in LOOPBACK else ())}
+            self._app.hosts = None if host in EVERYWHERE else frozenset(f"{name}:{port}" for name in names)
             click.echo(f"clawbench serves {self._models} models on http://{shown}:{port}/v1 (Ctrl-C ends it)")

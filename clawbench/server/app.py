@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from clawbench.errors import RequestError, did_you_mean
 from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.recorder import RequestContext
-from clawbench.server.asgi import ClientGone, Receive, Scope, Send, send_json
+from clawbench.server.asgi import ClientGone, Receive, Scope, Send, header, send_json
 from clawbench.server.chat import Chat
 from clawbench.server.errors import internal, send_error
 from clawbench.server.models import Models
@@ -31,11 +31,14 @@ _log = logging.getLogger(__name__)
 class App:
     """One gateway behind ASGI.
 
-    `ids` gives a fresh request id a call; `epoch_s` is the Unix time at the clock's zero.
+    `ids` gives a fresh request id a call; `epoch_s` is the Unix time at the clock's zero. `hosts` are the values of the
+    Host header that are answered, in lower case; None: any. A name that a foreign page has bound to this machine is
+    not among them. Calls from web pages (with an Origin) are refused.
     """
 
     def __init__(self, gateway: Gateway, *, ids: Callable[[], str], epoch_s: int) -> None:
         self._ids = ids
+        self.hosts: frozenset[str] | None = None
         self._numbered = 0
         self._chat = Chat(gateway, gateway.clock, epoch_s=epoch_s)
         self._models = Models(gateway.router.catalog, created=epoch_s)
@@ -62,6 +65,7 @@ class App:
             await send(event)
 
         try:
+            self._check_origin(scope)
             handler = self._route(scope["method"], scope["path"])
             await handler(scope, receive, watched, context)  # type: ignore[arg-type]
         except ClientGone:
@@ -74,6 +78,20 @@ class App:
             if started:
                 raise
             await send_error(send, internal(), context.request_id)
+
+    def _check_origin(self, scope: Scope) -> None:
+        if self.hosts is None:
+            return
+        host, origin = header(scope, b"host") or "", header(scope, b"origin")
+        if host.lower() not in self.hosts:
+            raise RequestError(
+                f"The host {host[:100]!r} is not served here.", status=400, code="bad_request",
+                type="invalid_request_error",
+            )  # fmt: skip
+        if origin is not None:
+            raise RequestError(
+                "Calls from web pages are not served.", status=403, code="forbidden", type="permission_error"
+            )
 
     def _context(self, scope: Scope) -> RequestContext:
         extensions = scope.get("extensions") or {}

@@ -226,3 +226,35 @@ def test_a_request_that_cannot_be_read_is_recorded_all_the_same() -> None:
     assert answer.status == 400
     (request,) = lab.frame("requests").to_dicts()
     assert (request["status"], request["error_kind"], request["attempts"]) == ("rejected", "bad_request", 0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "127.0.0.1:1420"}, 200),
+        ({"host": "LOCALHOST:1420"}, 200),
+        ({"host": "evil.example:1420"}, 400),
+        ({}, 400),
+        ({"host": "localhost:1420", "origin": "https://evil.example"}, 403),
+    ],
+)
+def test_only_known_hosts_are_served_and_no_web_page(headers: dict[str, str], status: int) -> None:
+    got = Got()
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/health",
+        "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+    }
+
+    async def main() -> None:
+        app = Lab([A], SCRIPTS).app
+        app.hosts = frozenset({"127.0.0.1:1420", "localhost:1420"})
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await app(scope, receive, got.send)
+
+    run_virtual(main)
+    assert got.status == status
