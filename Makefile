@@ -6,7 +6,7 @@
 #   make benchmark   what things cost, as ratios to floors measured in the same run
 #   make notebooks   execute the notebooks on recorded data
 #   make soak        tests that take long
-#   make cassettes  write cassettes/quickstart anew, byte for byte the same
+#   make cassettes  write cassettes/pool anew, byte for byte the same
 #   make setup       the virtual environment (every target above makes it when needed)
 #   make lock        pin the newest allowed dependencies anew; needs uv
 #   make clean       remove the environment and all caches
@@ -47,7 +47,7 @@ soak: $(READY)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m soak
 
 cassettes: $(READY)
-	@$(BIN)/python -m clawbench.emulator.quickstart --into cassettes/quickstart
+	@$(BIN)/clawbench emulate configs/emulator.toml --record cassettes/pool
 
 setup: $(READY)
 

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from clawbench.analysis.frames import RunFolder
     from clawbench.analysis.metrics import SLO
     from clawbench.api import run
+    from clawbench.taping.block import recording
+    from clawbench.taping.endpoint import endpoint
 
 _HOMES = {
     "RunFolder": ("clawbench.analysis.frames", "RunFolder"),
     "SLO": ("clawbench.analysis.metrics", "SLO"),
     "analysis": ("clawbench.analysis", None),
+    "endpoint": ("clawbench.taping.endpoint", "endpoint"),
+    "recording": ("clawbench.taping.block", "recording"),
     "run": ("clawbench.api", "run"),
 }
 
-__all__ = ["SLO", "RunFolder", "analysis", "run"]
+__all__ = ["SLO", "RunFolder", "analysis", "endpoint", "recording", "run"]
 
 
 def __getattr__(name: str) -> Any:

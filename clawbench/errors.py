@@ -4,9 +4,11 @@
     ├── UsageError                  the caller's mistake: command line, plan, paths         exit 2
     │   ├── PlanError               a plan's key or value
     │   └── CassetteError           a cassette that cannot be read; names file and place
-    │       └── UnknownFormat       a file of a format that is not read
+    │       ├── UnknownFormat       a file of a format that is not read
+    │       └── CassetteInUse       another recorder writes to it
     ├── RunInterrupted              Ctrl-C; what was finished is kept                       exit 130
     ├── WriteFailed                 records could not be written (disk full); finished parts kept   exit 1
+    ├── RecordingStopped            a recording ended before its end: budget reached, findings; saved so far   exit 1
     ├── StuckLoop                   virtual time: nothing can ever become ready
     ├── RealTimeRefused             virtual time: a socket, pipe, subprocess or name look-up was asked for
     ├── RequestError                what a client is told; carries status, code, type, param
@@ -50,6 +52,15 @@ class UnknownFormat(CassetteError):
     """A file is no cassette of a format that is read."""
 
 
+class CassetteInUse(CassetteError):
+    """Another recorder writes to the cassette; `holder` is the number of its process, "" where it did not say."""
+
+    def __init__(self, path: object, holder: str) -> None:
+        self.holder = holder
+        by = f"process {holder}" if holder else "another process"
+        super().__init__(f"is being recorded by {by}; one recorder at a time", file=str(path))
+
+
 class RunInterrupted(ClawbenchError):
     """The user stopped a run; finished cells are kept."""
 
@@ -58,6 +69,10 @@ class RunInterrupted(ClawbenchError):
 
 class WriteFailed(ClawbenchError):
     """Records could not be written; the message names the file, the cause and what was kept."""
+
+
+class RecordingStopped(ClawbenchError):
+    """A recording did not reach its end; the message says why and how far it came. What was recorded is saved."""
 
 
 class StuckLoop(ClawbenchError):

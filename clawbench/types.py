@@ -223,9 +223,10 @@ class Chunk(Struct, frozen=True):
 class Provenance(Struct, frozen=True, kw_only=True):
     """What a reply rests on; goes into the attempt's record as it is."""
 
-    match: Match = "live"
-    timing: TimingSource = "live"
+    match: Match | None = "live"  # None: nothing answered
+    timing: TimingSource | None = "live"
     interaction: str | None = None  # file and index within the cassette, e.g. "openai.yaml#3"
+    fault: str | None = None  # the fault of a fault plan that struck; None: none did
 
 
 LIVE = Provenance()

@@ -18,6 +18,7 @@ from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import MemoryWriter
 from clawbench.routing.router import Router
 from clawbench.server.app import App
+from clawbench.transports.protocol import Transport
 from clawbench.types import Chunk, Headers, HttpCall, LatencyProfile, Offer, Provenance, Rates
 from clawbench.wires import wire_for
 
@@ -125,6 +126,7 @@ class Lab:
         *,
         strategy: str = "round_robin",
         limits: Limits | None = None,
+        in_front: Callable[[Transport, Clock], Transport] = lambda transport, clock: transport,
     ) -> None:
         self.clock = LoopClock()
         self.transport = ScriptedTransport(scripts, self.clock)
@@ -133,7 +135,7 @@ class Lab:
         gateway = Gateway(
             router=self.router,
             wire_for=wire_for,
-            transport=self.transport,
+            transport=in_front(self.transport, self.clock),
             clock=self.clock,
             recorder=Recorder(self.writer, RunContext(strategy=strategy)),
             limits=limits,

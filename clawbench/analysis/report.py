@@ -56,7 +56,8 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px;margin:12px 0
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
 th,td{padding:6px 8px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
-th{background:var(--head);vertical-align:bottom;font-weight:600;white-space:normal}th small{display:block;font-weight:400;color:var(--dim)}
+th{background:var(--head);vertical-align:bottom;font-weight:600;white-space:normal}
+th small{display:block;font-weight:400;color:var(--dim)}
 th:first-child,td:first-child,td.text,th.text{text-align:left}
 tr.marked td:first-child::after{content:" !";color:var(--warn);font-weight:700}
 figure{margin:16px 0 32px}figure svg{width:100%;height:auto}figcaption{margin-top:6px}

@@ -14,13 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from clawbench.catalog import genai_prices, litellm_prices
+from clawbench.catalog import genai_prices, litellm_prices, openrouter_prices
 from clawbench.catalog.listed import Listed, PriceList
 from clawbench.errors import PlanError
 
 _FORMATS: tuple[tuple[Callable[[Any], bool], Callable[[str, Any], PriceList]], ...] = (
     (litellm_prices.recognises, litellm_prices.LiteLLMPrices),
     (genai_prices.recognises, genai_prices.GenaiPrices),
+    (openrouter_prices.recognises, openrouter_prices.OpenRouterPrices),
 )
 _FILE_BYTES_MAX = 64 * 1024 * 1024
 
@@ -56,7 +57,9 @@ def read_price_maps(paths: Iterable[Path]) -> PriceMap:
                 lists.append(reader(path.name, content))
                 break
         else:
-            raise PlanError(f"{path}: a price map of no known format; LiteLLM's and genai-prices' are read")
+            raise PlanError(
+                f"{path}: a price map of no known format; LiteLLM's, genai-prices' and OpenRouter's are read"
+            )
     return PriceMap(lists, digest=digest.hexdigest())
 
 

@@ -16,8 +16,14 @@ import click
 from clawbench.errors import ClawbenchError
 
 VERBS = {
-    "cassettes": "look into recordings: check, ls, show",
+    "bill": "run worked bills as the gateway bills, and compare",
+    "cassettes": "recordings: check, ls, show, import, scrub, scan, accuracy",
+    "catalog": "take over another gateway's models and prices: import",
+    "emulate": "serve emulated providers, each below its own path prefix",
+    "explain": "say which offer a request would get and why, or why it got the one it did",
     "plan": "check a plan without running it",
+    "profiles": "learn how fast offers answer from what was observed",
+    "record": "ask providers for real and record the answers, within a budget",
     "report": "print a run's figures and write its report",
     "run": "run a plan and report",
     "runs": "list the runs that there are",

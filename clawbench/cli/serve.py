@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4  # noqa: TID251  (the name of this server's life; ids are handed in from here)
 
 import click
@@ -15,9 +18,11 @@ from clawbench.clock import LoopClock
 from clawbench.config.plan import Plan, load_plan, plan_of_cassettes
 from clawbench.errors import UsageError
 from clawbench.experiments.cell import build_app
+from clawbench.experiments.live import live_transport, prepare_live
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.gateway.records import NullWriter
 from clawbench.server.app import App
+from clawbench.transports.protocol import Transport
 from clawbench.walltime import now
 
 DEFAULT_PORT = 1420
@@ -44,6 +49,12 @@ EVERYWHERE = ("0.0.0.0", "::")  # under which names we are reached is then not k
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: any free one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of every draw.")
+@click.option(
+    "--record",
+    "record_into",
+    type=click.Path(path_type=Path),
+    help="Call the plan's offers, which must be on this machine, and record the answers into this folder.",
+)
 def command(
     plan: Path | None,
     cassettes: tuple[Path, ...],
@@ -52,6 +63,7 @@ def command(
     host: str,
     port: int,
     seed: int,
+    record_into: Path | None,
 ) -> None:
     """Serve an OpenAI-compatible endpoint from PLAN's offers and recordings, or from --cassettes alone.
 
@@ -62,18 +74,36 @@ def command(
     if matching:
         overrides = (*overrides, f"replay.matching={matching}")
     loaded = load_plan(plan, overrides=overrides) if plan else plan_of_cassettes(cassettes, overrides=overrides)
-    prepared = prepare(loaded)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed))
+    if record_into is not None:
+        _check_costs_nothing(loaded)
+    prepared = prepare(loaded) if record_into is None else prepare_live(loaded)
+    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed, record_into=record_into))
 
 
-async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: int) -> None:
+def _check_costs_nothing(plan: Plan) -> None:
+    """Raises `UsageError` unless all offers are on this machine: `record` is the only verb that can spend money."""
+    for offer in plan.offers:
+        if (urlsplit(offer.base_url).hostname or "") not in ("localhost", *LOOPBACK):
+            raise UsageError(
+                f'offer "{offer.id}" is not on this machine, and serving asks for no key and keeps no budget; '
+                "`clawbench record` does"
+            )
+
+
+async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: int, record_into: Path | None) -> None:
     clock = LoopClock()
+    if record_into is None:
+        transport: Transport = prepared.transport(clock, seed=seed, paced=True)
+    else:
+        transport = live_transport(
+            plan, clock, environ=os.environ, utc_now=now, version=version("clawbench"), record_into=record_into
+        )
     run_id = uuid4().hex[:8]
     numbers = count()
     app = build_app(
         prepared,
-        prepared.transport(clock, seed=seed, paced=True),
+        transport,
         strategy=plan.table.gateway.default_strategy,
         seed=seed,
         clock=clock,
@@ -83,7 +113,10 @@ async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: 
         epoch_s=int(now().timestamp()),
     )
     server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
-    await server.serve()
+    try:
+        await server.serve()
+    finally:
+        await transport.aclose()
     if not server.started:
         raise UsageError(f"could not listen on {host}:{port}; choose another with --port (0: any free one)")
 
@@ -102,6 +135,7 @@ class _Announcing(uvicorn.Server):
             await super().startup()
         except SystemExit:
             # uvicorn leaves the process when it cannot bind; the command line says why instead.
+            self.should_exit = True
             return
         for server in self.servers:
             host, port = server.sockets[0].getsockname()[:2]

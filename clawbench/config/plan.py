@@ -14,8 +14,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field, structs
 
+from clawbench.config.emulator import EmulatorProfileTable, shipped_profiles
+from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.read import convert, load, with_overrides
+from clawbench.emulator.profiles import Profile
 from clawbench.errors import PlanError, RequestError, did_you_mean
+from clawbench.faults.kinds import AnyFault
+from clawbench.faults.plan import FaultPlan
 from clawbench.gateway.limits import Limits
 from clawbench.money import pico_per_token_from_usd_per_million
 from clawbench.routing.reference import TAGS, tags_of
@@ -101,6 +106,7 @@ class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens_per_minute: Count | None = None
     energy_j_per_token: Positive | None = None
     quality: Annotated[float, Meta(gt=0, le=1)] | None = None
+    emulator: EmulatorProfileTable | None = None  # how the emulator plays it, where answers are synthetic
 
     def offer(self) -> Offer:
         offer_id = self.id or f"{self.provider}/{self.model}"
@@ -153,8 +159,8 @@ class WorkloadTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ReplayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[replay]`: what answers."""
 
-    cassettes: list[str]
-    matching: Literal["exact_then_nearest", "strict"] = "exact_then_nearest"
+    cassettes: list[str] = []
+    matching: Literal["exact_then_nearest", "strict", "synthetic"] = "exact_then_nearest"
     formats: list[str] | None = None  # None: all that are read
     dialects: list[str] | None = None
     missing: str | None = None  # the way out that the error names where a cassette folder is absent
@@ -187,9 +193,10 @@ class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     band: float = 0.05
     price_band: float = 0.005
     cold_unresolved_max: int = 2
-    breaker_failure_share: float = 0.5
+    breaker_failure_share: float = 0.4
     breaker_attempts_min: float = 4.0
-    breaker_half_life_s: float = 15.0
+    breaker_streak: int = 5
+    breaker_half_life_s: float = 10.0
     breaker_open_s: float = 5.0
     breaker_open_s_max: float = 60.0
     weights: dict[str, float] = {}
@@ -207,7 +214,7 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: ShortName
     strategies: list[str]
-    replay: ReplayTable
+    replay: ReplayTable = ReplayTable()
     description: str = ""
     seeds: list[int] = field(default_factory=lambda: [1])
     workload: WorkloadTable = WorkloadTable()
@@ -215,6 +222,9 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routing: RoutingTable = RoutingTable()
     offers: list[OfferTable] = []
     recorded_offers: RecordedOffersTable | None = None
+    network: NetworkTable | None = None  # None: nothing of this plan is ever called over a network
+    record: RecordTable = RecordTable()
+    faults: list[AnyFault] = []  # what goes wrong when; see faults/kinds.py
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -227,10 +237,16 @@ class Plan(Struct, frozen=True, kw_only=True):
     price_maps: tuple[Path, ...]
     prompt_file: Path | None
     offers: tuple[Offer, ...]
+    emulated: dict[str, Profile]  # by offer id, where the plan says how the emulator plays it
 
     @property
     def name(self) -> str:
         return self.table.name
+
+    @property
+    def faults(self) -> FaultPlan | None:
+        """What goes wrong in every cell; None: nothing on purpose."""
+        return FaultPlan(name=self.name, faults=tuple(self.table.faults)) if self.table.faults else None
 
     @property
     def run_id(self) -> str:
@@ -259,6 +275,7 @@ def _plan(data: dict[str, Any], *, path: Path) -> Plan:
     try:
         _check(table)
         offers = tuple(offer.offer() for offer in table.offers)
+        emulated = _emulated(table, offers)
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from error
     base = path.parent
@@ -271,6 +288,7 @@ def _plan(data: dict[str, Any], *, path: Path) -> Plan:
         price_maps=tuple(base / price_map for price_map in _price_maps(table)),
         prompt_file=None if prompts == "recorded" else base / prompts,
         offers=offers,
+        emulated=emulated,
     )
     _check_files(plan)
     return plan
@@ -288,12 +306,27 @@ def plan_of_cassettes(paths: Sequence[Path], *, overrides: Sequence[str] = ()) -
     return _plan(with_overrides(data, overrides), path=Path("--cassettes"))
 
 
+def _emulated(table: PlanTable, offers: Sequence[Offer]) -> dict[str, Profile]:
+    """The emulator's profiles of the offers that have one. Raises `PlanError`."""
+    shipped = shipped_profiles() if any(each.emulator for each in table.offers) else {}
+    return {
+        offer.id: each.emulator.profile(shipped, f"offers.{offer.id}.emulator")
+        for offer, each in zip(offers, table.offers, strict=True)
+        if each.emulator is not None
+    }
+
+
 def _values(table: PlanTable) -> Any:
     """The plan's values without what cannot change a result."""
     values = msgspec.to_builtins(table)
     values.pop("description")
     values.pop("seeds")
     values["replay"].pop("missing")
+    # How a provider is reached and what is recorded of it bears on no replay.
+    values.pop("network")
+    values.pop("record")
+    if not values["faults"]:
+        values.pop("faults")
     return values
 
 
@@ -313,8 +346,13 @@ def _check(table: PlanTable) -> None:
             raise PlanError(f"{key} names one twice: {values}")
     if any(not -(2**63) <= seed < 2**63 for seed in table.seeds):
         raise PlanError("seeds must fit 64 bits")
-    if not table.replay.cassettes:
-        raise PlanError("replay.cassettes is empty; give at least one file or folder")
+    synthetic = table.replay.matching == "synthetic"
+    if not table.replay.cassettes and not synthetic and table.network is None:
+        raise PlanError(
+            "replay.cassettes is empty; give at least one file or folder, synthetic matching, or a [network]"
+        )
+    if not table.replay.cassettes and table.workload.prompts == "recorded":
+        raise PlanError("there are no cassettes to take requests from; give workload.prompts a JSONL file of prompts")
     if not table.offers and table.recorded_offers is None:
         raise PlanError("there is no [[offers]] and no [recorded_offers]; one of them must say who serves")
 

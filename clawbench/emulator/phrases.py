@@ -72,6 +72,24 @@ SUMMARIES: Final = (
     "Costs and dates are stated, and one question is left open.",
 )
 
+THOUGHTS: Final = (
+    "The question turns on {a}, so that comes first.",
+    "Is {b} meant in the everyday sense here? Probably, since nothing else is said.",
+    "Let me check whether {a} and {b} can both hold at once.",
+    "If {a} were different, the answer would be the other way round.",
+    "There may be a catch with {b}; it does not change the result.",
+    "A short answer is better than a complete one here.",
+    "I should not assume more about {a} than what was written.",
+    "So far so good: {b} fits what was asked.",
+)
+
+PICTURES: Final = (
+    "The picture is small and plain: mostly one colour, with {a} as the only thing that stands out.",
+    "What can be seen is a simple shape; for {a} there is too little detail to be certain.",
+    "The image shows a flat area with a clear edge, which would fit {a}.",
+    "Going by the colours alone, {a} is more likely than {b}.",
+)
+
 TRANSLATIONS: Final[dict[str, tuple[str, ...]]] = {
     "german": (
         "Bitte beachten Sie die neuen Zeiten, die ab der kommenden Woche gelten.",

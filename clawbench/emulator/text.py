@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from clawbench.cassettes.matching import canonical
 from clawbench.emulator import phrases
 from clawbench.emulator.json_values import JsonValues
-from clawbench.emulator.tokens import CHARS_PER_TOKEN, count_prompt, count_text, text_of
+from clawbench.emulator.tokens import CHARS_PER_TOKEN, count_images, count_prompt, count_text, text_of
 from clawbench.rng import Draws, draws
 from clawbench.types import ChatRequest, ToolCall
 
@@ -36,49 +37,94 @@ _LENGTHS: Final[dict[str, tuple[float, float]]] = {
     "code": (45, 0.4),  # beside the code
     "summary": (55, 0.3),
     "result": (40, 0.3),
+    "thought": (120, 0.5),
+    "picture": (35, 0.3),
 }
+_EFFORTS: Final[dict[str, float]] = {"none": 0.0, "minimal": 0.2, "low": 0.4, "high": 2.0, "xhigh": 3.0}
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What a model says to a prompt. `content` is None exactly where there are tool calls."""
+    """What a model says to a prompt. `content` is None exactly where there are tool calls.
+
+    `reasoning` is what it thought before; None where it does not think.
+    """
 
     content: str | None
     tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
     finish_reason: str = "stop"  # OpenAI's words: stop, length, tool_calls
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """By the rule of `tokens.py`; a part of the output tokens."""
+        return count_text(self.reasoning or "")
 
     @property
     def output_tokens(self) -> int:
         """By the rule of `tokens.py`; a tool call counts its name and its arguments."""
-        return count_text(self.content or "") + sum(
-            count_text(call.name) + count_text(call.arguments) for call in self.tool_calls
-        )
+        calls = sum(count_text(call.name) + count_text(call.arguments) for call in self.tool_calls)
+        return self.reasoning_tokens + count_text(self.content or "") + calls
 
 
-def answer(request: ChatRequest, model: str) -> Answer:
-    """The answer to a request; of its fields count messages, tools, response_format and the output limit."""
-    prompt = [request.messages, request.tools, request.tool_choice, request.response_format]
-    luck = draws(_SEED, model, msgspec.json.encode(prompt, order="sorted").decode())
+def answer(request: ChatRequest, model: str, *, thinks: bool = False) -> Answer:
+    """The answer to a request; of its fields count messages, tools, response_format, stop words and the output limit.
+
+    A model that `thinks` does so before it answers, as long as `reasoning_effort` says.
+    """
+    said = _answer(request, model)
+    if not thinks or not (effort := _EFFORTS.get(request.reasoning_effort or "medium", 1.0)):
+        return said
+    luck = draws(_SEED, model, "thought", text_of(request.messages[-1]) if request.messages else "")
+    reasoning = _prose("thought", phrases.THOUGHTS, _words(_question(request)), luck, scale=effort)
+    limit = request.max_output_tokens
+    if limit is None or count_text(reasoning) + said.output_tokens <= limit:
+        return msgspec.structs.replace(said, reasoning=reasoning)
+    # What was thought counts against the limit; little or nothing is left to be said.
+    reasoning = reasoning[: max(limit, 0) * CHARS_PER_TOKEN]
+    left = (limit - count_text(reasoning)) * CHARS_PER_TOKEN
+    return Answer(content=(said.content or "")[: max(left, 0)], reasoning=reasoning, finish_reason="length")
+
+
+def _answer(request: ChatRequest, model: str) -> Answer:
+    luck = draws(_SEED, model, _essence(request))
     question = _question(request)
     words = _words(question)
     if calls := _tool_calls(request, question, words, luck):
         return Answer(content=None, tool_calls=calls, finish_reason="tool_calls")
-    content = _content(request, question, words, luck)
+    content = _until_stop(_content(request, question, words, luck), request.stop)
     limit = request.max_output_tokens
     if limit is not None and count_text(content) > limit:
         return Answer(content=content[: max(limit, 0) * CHARS_PER_TOKEN], finish_reason="length")
     return Answer(content=content)
 
 
+def _essence(request: ChatRequest) -> str:
+    """What of a request the answer is drawn for: what every dialect can say, in one form whichever said it."""
+    asked = ChatRequest(
+        model="",
+        messages=request.messages,
+        tools=request.tools,
+        tool_choice=request.tool_choice,
+        extra={"schema": _schema(request.response_format)},
+    )
+    return canonical(asked).decode()
+
+
 def _content(request: ChatRequest, question: str, words: tuple[str, ...], luck: Draws) -> str:
     asked = "\n".join(text_of(message) for message in request.messages if message.get("role") in ("system", "user"))
-    if (request.response_format or {}).get("type") in ("json_object", "json_schema"):
-        return _json(request.response_format or {}, question, words, luck)
+    kind = _object(request.response_format).get("type")
+    named = _KEYS.search(question)
+    # Some dialects cannot ask for JSON in general; the prompt then says so alone, and is obeyed.
+    if kind in ("json_object", "json_schema") or (named and "json" in question.lower()):
+        return _json(_schema(request.response_format), named[1] if named else "", question, words, luck)
     if request.messages and request.messages[-1].get("role") == "tool":
         return _result(text_of(request.messages[-1]), words, luck)
     if labels := _LABELS.search(asked):
         return str(_among([label for part in labels[1].split(",") if (label := part.strip())] or ["other"], luck))
     if language := _INTO.search(asked):
         return _translation(language[1].lower(), question, luck)
+    if any(map(count_images, request.messages[-1:])):
+        return _prose("picture", phrases.PICTURES, words, luck)
     if "```" in question or any(re.search(rf"\b{mark}\b", question.lower()) for mark in phrases.LANGUAGE_MARKS):
         return _code(question, words, luck)
     if "summarise" in question.lower() or "summarize" in question.lower():
@@ -89,14 +135,22 @@ def _content(request: ChatRequest, question: str, words: tuple[str, ...], luck: 
     return f"{opening} {_prose(kind, phrases.SENTENCES, words, luck)} {closing}"
 
 
-def _prose(kind: str, bank: tuple[str, ...], words: tuple[str, ...], luck: Draws) -> str:
+def _until_stop(text: str, stop: list[str] | None) -> str:
+    """The text before the first of the stop words."""
+    found = [place for word in stop or () if word and (place := text.find(word)) >= 0]
+    return text[: min(found)] if found else text
+
+
+def _prose(kind: str, bank: tuple[str, ...], words: tuple[str, ...], luck: Draws, *, scale: float = 1.0) -> str:
     """Sentences of a bank in drawn order, none twice before all were used, until the drawn length is reached."""
-    tokens = luck.lognormal(*_LENGTHS[kind])
+    tokens = luck.lognormal(*_LENGTHS[kind]) * scale
     said: list[str] = []
     left: list[str] = []
-    while not said or count_text(" ".join(said)) < tokens:
+    chars = -1
+    while not said or -(-chars // CHARS_PER_TOKEN) < tokens:
         left = left or list(bank)
         said.append(_filled(left.pop(luck.below(len(left))), words, luck))
+        chars += len(said[-1]) + 1
     if kind != "long":
         return " ".join(said)
     # A long answer has paragraphs, as real ones have: line ends are part of what a wire must carry.
@@ -129,14 +183,19 @@ def _result(result: str, words: tuple[str, ...], luck: Draws) -> str:
     return f"{first} {_prose('result', phrases.SENTENCES, words, luck)}"
 
 
-def _json(response_format: dict[str, Any], question: str, words: tuple[str, ...], luck: Draws) -> str:
+def _json(schema: dict[str, Any] | None, named: str, question: str, words: tuple[str, ...], luck: Draws) -> str:
+    """A value of the schema; without one, an object with the keys that the prompt names."""
     values = JsonValues(question, words, luck)
-    if response_format.get("type") == "json_schema":
-        schema = _object(_object(response_format.get("json_schema")).get("schema"))
+    if schema is not None:
         return _encoded(values.value(schema or {"type": "object"}))
-    named = _KEYS.search(question)
-    keys = [key for part in re.split(r",| and ", named[1]) if (key := part.strip().split(" ")[0])] if named else []
+    keys = [key for part in re.split(r",| and ", named) if (key := part.strip().split(" ")[0])]
     return _encoded(values.loose_object(keys or ["answer", "reason"]))
+
+
+def _schema(response_format: Any) -> dict[str, Any] | None:
+    """The schema that an answer has to fit; None if none is given."""
+    asked = _object(response_format)
+    return _object(_object(asked.get("json_schema")).get("schema")) if asked.get("type") == "json_schema" else None
 
 
 def _tool_calls(request: ChatRequest, question: str, words: tuple[str, ...], luck: Draws) -> tuple[ToolCall, ...]:

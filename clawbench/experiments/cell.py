@@ -13,6 +13,7 @@ from itertools import count
 from msgspec import Struct
 
 from clawbench.clock import Clock
+from clawbench.experiments.baselines import router_for
 from clawbench.experiments.client import Answer, ask, client_body
 from clawbench.experiments.prepare import Prepared
 from clawbench.gateway.pipeline import Gateway
@@ -23,6 +24,8 @@ from clawbench.rng import stream
 from clawbench.routing.router import Router
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.server.app import App
+from clawbench.transports.cassette import CassetteTransport
+from clawbench.transports.faulty import FaultyTransport
 from clawbench.transports.protocol import Transport
 from clawbench.types import ChatRequest
 from clawbench.wires import wire_for
@@ -57,8 +60,7 @@ class CellResult(Struct, frozen=True):
 def model_reference(model: str, strategy: str) -> str:
     """What the client writes: tags go behind the model; baselines are the gateway's default and leave it bare."""
     tags = strategy.strip("@")
-    is_baseline = tags in ("random", "round_robin")
-    if is_baseline:
+    if tags in STRATEGIES and STRATEGIES[tags].plain:
         return model
     return f"{'' if model == '*' else model}@{tags}"
 
@@ -77,20 +79,19 @@ def build_app(
 ) -> App:
     """The app of `serve` and of every cell: the same, but for clock, transport and writer."""
     table, quotas = prepared.plan.table, Quotas()
-    router = Router(
-        prepared.catalog,
-        default_strategy=strategy if strategy in STRATEGIES else prepared.plan.table.gateway.default_strategy,
-        settings=table.routing.settings(strict=table.replay.matching == "strict"),
-        ineligible=prepared.ineligible,
-        has_capacity=quotas.has_capacity,
-        chain=table.gateway.fallback_models,
+    router = build_router(prepared, strategy=strategy, seed=seed, quotas=quotas)
+    faults = prepared.plan.faults
+    context = RunContext(
+        run_id=run_id,
         seed=seed,
+        strategy=strategy,
+        workload=table.workload.name,
+        fault_plan=faults.name if faults else None,
     )
-    context = RunContext(run_id=run_id, seed=seed, strategy=strategy, workload=table.workload.name)
     gateway = Gateway(
         router=router,
         wire_for=wire_for,
-        transport=transport,
+        transport=with_faults(prepared, transport, clock, seed=seed),
         clock=clock,
         recorder=Recorder(writer, context),
         limits=table.gateway.limits(),
@@ -98,6 +99,26 @@ def build_app(
         seed=seed,
     )
     return App(gateway, ids=ids, epoch_s=epoch_s)
+
+
+def build_router(prepared: Prepared, *, strategy: str, seed: int, quotas: Quotas) -> Router:
+    """The router of a plan, with nothing learned yet; the same for `serve`, for every cell and for `explain`."""
+    table = prepared.plan.table
+    return router_for(
+        prepared.catalog,
+        default_strategy=strategy if strategy in STRATEGIES else table.gateway.default_strategy,
+        settings=table.routing.settings(strict=table.replay.matching == "strict"),
+        ineligible=prepared.ineligible,
+        has_capacity=quotas.has_capacity,
+        chain=table.gateway.fallback_models,
+        seed=seed,
+    )
+
+
+def with_faults(prepared: Prepared, transport: Transport, clock: Clock, *, seed: int) -> Transport:
+    """The transport with the plan's faults in front of it, or as it is where there are none."""
+    faults = prepared.plan.faults
+    return transport if faults is None else FaultyTransport(transport, faults, clock, seed=seed)
 
 
 class Bodies:
@@ -149,7 +170,9 @@ async def run_cell(
     else:
         await drive.closed_loop(arrivals, traffic.concurrency)
     writer.close()
-    unmatched = None if transport.matched else transport.unmatched
+    unmatched = None
+    if isinstance(transport, CassetteTransport) and not transport.matched:
+        unmatched = transport.unmatched
     return CellResult(drive.finished, clock.now(), unmatched)
 
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
+from clawbench.cassettes.matching import key
 from clawbench.cassettes.store import BoundStore, CassetteStore, open_store
 from clawbench.catalog.catalog import Catalog
 from clawbench.catalog.price_maps import PriceMap, read_price_maps
 from clawbench.clock import Clock
 from clawbench.config.plan import Plan
-from clawbench.errors import CassetteError, PlanError
+from clawbench.errors import CassetteError, PlanError, UpstreamError
 from clawbench.experiments.recorded_offers import offers_of_recordings
 from clawbench.transports.cassette import CassetteTransport
+from clawbench.transports.emulator import EmulatorTransport
 from clawbench.types import ChatRequest, Offer
 from clawbench.wires import READ_ONLY, WIRES, wire_for
 from clawbench.wires.protocol import Wire
@@ -35,15 +38,21 @@ class Prepared:
         self.plan, self.opened = plan, opened
         self.catalog = Catalog(offers)
         self.store: BoundStore = opened.bind(offers)
-        self.ineligible = {**self.store.ineligible, **self.store.unrecorded}
+        synthetic = plan.table.replay.matching == "synthetic"
+        self.ineligible = {} if synthetic else {**self.store.ineligible, **self.store.unrecorded}
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
         self.prices = _price_book(offers)
         self.warnings = [*_only_read(opened), *_warnings(offers, self.ineligible, prices)]
 
-    def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport:
-        """A transport over the shared recordings."""
-        strict = self.plan.table.replay.matching == "strict"
+    def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport | EmulatorTransport:
+        """A transport over the shared recordings, or over emulated offers."""
+        matching = self.plan.table.replay.matching
+        if matching == "synthetic":
+            return EmulatorTransport(
+                self.catalog.offers, wire_for, clock, seed=seed, profiles=self.plan.emulated, paced=paced
+            )
+        strict = matching == "strict"
         return CassetteTransport(
             self.store, self.catalog.offers, wire_for, clock, seed=seed, strict=strict, paced=paced
         )
@@ -68,6 +77,8 @@ def prepare(plan: Plan) -> Prepared:
             raise PlanError(f'offer "{offer.id}": dialect "{offer.dialect}" is not known. Known: {", ".join(WIRES)}')
     if not offers:
         raise PlanError(f"{plan.path}: the cassettes hold no successful call that an offer could be made of")
+    if plan.faults is not None:
+        plan.faults.check(offer.id for offer in offers)
     return Prepared(plan, opened, offers, prices)
 
 
@@ -119,12 +130,29 @@ def recorded_requests(
     opened: CassetteStore, store: BoundStore, offers: Sequence[Offer] | None = None
 ) -> list[ChatRequest]:
     """The requests of all recorded successes of these offers, each canonical request once; None: of all there are."""
-    entries = opened.entries if offers is None else [entry for offer in offers for entry in store.entries(offer.id)]
     found: dict[bytes, ChatRequest] = {}
-    for entry in entries:
-        if entry.is_success and entry.key not in found:
-            found[entry.key] = opened.request(entry)
+    if offers is None:
+        for entry in opened.entries:
+            if entry.is_success and entry.key not in found:
+                found[entry.key] = opened.request(entry)
+        return list(found.values())
+    for offer in offers:
+        # A dialect may write a request otherwise than it was asked (a limit that it needs, a name for a schema):
+        # what is known already, as this offer would have been sent it, is not another request.
+        known = {key for request in found.values() if (key := _as_sent(request, offer)) is not None}
+        for entry in store.entries(offer.id):
+            if entry.is_success and entry.key not in found and entry.key not in known:
+                found[entry.key] = opened.request(entry)
     return list(found.values())
+
+
+def _as_sent(request: ChatRequest, offer: Offer) -> bytes | None:
+    """The key of a request as it reaches this offer; None if its dialect cannot say it."""
+    wire = wire_for(offer)
+    try:
+        return key(wire.parse(wire.encode(structs.replace(request, model=offer.model), offer)))
+    except (UpstreamError, ValueError):
+        return None
 
 
 def _process(plan: Plan) -> ArrivalProcess:

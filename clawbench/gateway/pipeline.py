@@ -206,7 +206,10 @@ class Gateway:
                 await attempt.aclose()
             if isinstance(error, TimeoutError):
                 limit_s = self.limits.ttft_timeout_s
-                raise UpstreamError(f"No output within {limit_s:g} s.", outcome="timeout_first") from error
+                late = UpstreamError(f"No output within {limit_s:g} s.", outcome="timeout_first")
+                # A transport that was cut short leaves on the cancellation what it knows of the reply.
+                late.provenance = vars(error.__cause__ or error).get("provenance")
+                raise late from error
             raise
 
     def _served(self, attempt: Attempt, asked: Asked) -> Served:

@@ -174,7 +174,7 @@ def _attempt_row(request_id: str, facts: AttemptFacts) -> tuple[Any, ...]:
         provenance.match if provenance else None,
         provenance.timing if provenance else None,
         provenance.interaction if provenance else None,
-        None,
+        provenance.fault if provenance else None,
         usage.input_tokens,
         usage.cached_input_tokens,
         usage.cache_write_tokens,

@@ -52,12 +52,14 @@ class Breaker:
     at_s: float = 0.0
     open_until_s: float | None = None  # None: closed
     rests: int = 0
+    streak: int = 0  # failures in a row
     probe_until_s: float | None = None  # None: no probe under way; else when its lease ends
     because: str = ""
 
     def close(self, at_s: float) -> None:
         """All is well again, and nothing is remembered."""
         self.weight = self.failures = 0.0
+        self.streak = 0
         self.at_s, self.open_until_s, self.rests, self.probe_until_s, self.because = at_s, None, 0, None, ""
 
 
@@ -161,11 +163,13 @@ class Health:
         breaker.weight = breaker.weight * fade + 1.0
         breaker.failures = breaker.failures * fade + (1.0 if failed else 0.0)
         breaker.at_s = max(at_s, breaker.at_s)
+        breaker.streak = breaker.streak + 1 if failed else 0
 
     def _failed(self, name: str, breaker: Breaker, at_s: float, *, half_open: bool) -> None:
         settings = self.settings
         enough = breaker.weight >= settings.breaker_attempts_min
-        if half_open or (enough and breaker.failures / breaker.weight > settings.breaker_failure_share):
+        too_many = enough and breaker.failures / breaker.weight > settings.breaker_failure_share
+        if half_open or too_many or breaker.streak >= settings.breaker_streak:
             breaker.rests += 1
             rest_s = min(settings.breaker_open_s * 2 ** (breaker.rests - 1), settings.breaker_open_s_max)
             jitter = 0.75 + 0.5 * self.draw(name, breaker.rests).random()

@@ -19,9 +19,10 @@ class RoutingSettings:
     band: float = 0.05  # offers this close to the best score share the load
     price_band: float = 0.005  # the same where price alone is asked for
     cold_unresolved_max: int = 2  # requests at an offer that has never answered
-    breaker_failure_share: float = 0.5  # of recent attempts; above it the offer rests
+    breaker_failure_share: float = 0.4  # of recent attempts; above it the offer rests
     breaker_attempts_min: float = 4.0  # recent attempts below which nothing is concluded
-    breaker_half_life_s: float = 15.0
+    breaker_streak: int = 5  # failures in a row after which it rests whatever was before
+    breaker_half_life_s: float = 10.0
     breaker_open_s: float = 5.0  # first rest; doubles with each failed probe
     breaker_open_s_max: float = 60.0
     weights: Mapping[str, float] = field(default_factory=dict)  # of tags in a combination; 1 where absent
@@ -33,6 +34,8 @@ class RoutingSettings:
         for name in ("exploration", "band", "price_band", "breaker_failure_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise PlanError(f"routing.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.breaker_streak < 1:
+            raise PlanError(f"routing.breaker_streak must be at least 1, got {self.breaker_streak}")
         if self.cold_unresolved_max < 1:
             raise PlanError(f"routing.cold_unresolved_max must be at least 1, got {self.cold_unresolved_max}")
         for tag, weight in self.weights.items():

@@ -51,7 +51,7 @@ class CassetteTransport:
         """`offers` by id; an offer's profile stands in for what recordings do not tell, without one the assumed."""
         self._store, self._offers, self._wire_for, self._clock = store, offers, wire_for, clock
         self._seed, self._strict, self._paced = seed, strict, paced
-        self._asked: dict[tuple[str, bytes], _Asked] = {}
+        self._asked: dict[tuple[str, str, bytes], _Asked] = {}
         self._stages: dict[tuple[str, bool], Restaged] = {}
         self.matched = 0
         """Calls that found a recording."""
@@ -104,7 +104,7 @@ class CassetteTransport:
 
     def _read(self, call: HttpCall) -> _Asked:
         """Key and features of a call, from its bytes; the same bytes are read once."""
-        name = (call.offer_id, call.body)
+        name = (call.offer_id, call.url, call.body)
         asked = self._asked.get(name)
         if asked is None:
             if len(self._asked) >= CALLS_REMEMBERED:

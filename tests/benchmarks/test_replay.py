@@ -11,6 +11,10 @@ from time import perf_counter, process_time
 
 import msgspec
 import pytest
+from vcr.cassette import Cassette
+from vcr.matchers import body, method, uri
+from vcr.serialize import deserialize
+from vcr.serializers import yamlserializer
 
 from clawbench.cassettes.interaction import Interaction
 from clawbench.cassettes.matching import features, key
@@ -35,11 +39,11 @@ def recorded(folder: Path, count: int) -> tuple[BoundStore, list[ChatRequest], O
         for number in range(count)
     ]
     requests = [wire.parse(call) for call in calls]
-    body = completion().chunks[0][1]
+    reply = completion().chunks[0][1]
     tape = [
         Interaction(
             file="", index=number, method="POST", url=URL, request_body=wire.encode(request, of).body, status=200,
-            headers=JSON, body=body,
+            headers=JSON, body=reply,
         )
         for number, request in enumerate(requests)
     ]  # fmt: skip
@@ -99,3 +103,27 @@ def test_an_import_against_a_bare_interpreter(benchmark: Benchmark, ratio: Ratio
     floor, ours = (sorted(column)[2] for column in zip(*found, strict=True))
     print(f"\n  {verb}: {(ours - floor) * 1000:.0f} ms above a bare interpreter's {floor * 1000:.0f} ms")
     ratio(ours, floor)
+
+
+def test_a_look_up_beside_vcrpys(benchmark: Benchmark, ratio: Ratio, tmp_path: Path) -> None:
+    """The same cassette of a thousand interactions, the last of them asked for: an index against a scan."""
+    count = 1_000
+    bound, requests, of, _ = recorded(tmp_path / "ours", count)
+    content = (tmp_path / "ours" / "tape.yaml").read_text()
+    asked, answers = deserialize(content, yamlserializer)
+    theirs = Cassette("unused", match_on=(method, uri, body))
+    for request, response in zip(asked, answers, strict=True):
+        theirs.append(request, response)
+
+    def ours(_: int) -> None:
+        request = requests[-1]
+        bound.find(of.id, key(request), features(request), draw=partial(draws, 1, "x"))
+
+    def vcrpys(_: int) -> None:
+        assert list(theirs._responses(asked[-1]))  # its look-up, without marking the response as played
+
+    took: list[tuple[float, float]] = []
+    benchmark.pedantic(lambda: took.append((seconds(ours, 2_000), seconds(vcrpys, 5))), args=(), rounds=1)
+    own, floor = took[0]
+    print(f"\n  {own * 1e6:.1f} µs, vcrpy {floor * 1e3:.1f} ms among {count:,}")
+    assert ratio(own, floor) < 0.01

@@ -49,3 +49,9 @@ def test_the_wall_clock_agrees_with_virtual_time(benchmark: Benchmark, tmp_path:
         print(f"\n  {strategy}, {end}: {off.len()} requests, |difference| median {p50:.2f} ms, p99 {p99:.2f} ms")
         assert p50 <= 5
         assert p99 <= 25
+        for share in (0.5, 0.95, 0.99):
+            seconds = [frame[end] - frame["t_scheduled_s"] for frame in (virtual, wall)]
+            replayed, real = (column.drop_nulls().quantile(share) for column in seconds)
+            assert replayed is not None
+            assert real is not None
+            assert abs(real - replayed) <= max(0.02 * replayed, 0.005)

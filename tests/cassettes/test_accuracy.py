@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_recording_that_is_not_alone_is_compared_with_the_nearest_other_one() -> None:
     offers = load_plan(ROOT / "configs" / "quickstart.toml").offers
-    with_store = open_store([ROOT / "cassettes" / "quickstart"], WIRES)
+    with_store = open_store([ROOT / "cassettes" / "pool"], WIRES)
     found = report(list(leave_one_out(with_store.bind(offers), with_store, offers[:1])))
     figures = found.to_json()
     assert found.alone == 0
-    assert figures["all"]["compared"] > 400
+    assert figures["all"]["compared"] > 250
     assert figures["all"]["same_form"] > 0.95, "there is nearly always one of the same form"
     assert 0 <= figures["all"]["input_tokens"]["p50"] <= figures["all"]["input_tokens"]["p90"]
     assert figures["all"]["input_tokens"]["p50"] < 0.2, "prompt size is what is matched by"

@@ -61,7 +61,7 @@ def test_json_is_json_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFix
         (["report", "."], "is no run folder"),
         (["plan", "check", QUICKSTART, "--set", "seeds=[]"], "seeds is empty"),
         (["cassettes", "check", "nowhere"], "there is no such file or folder"),
-        (["cassettes", "show", str(ROOT / "cassettes" / "quickstart"), "none.yaml#0"], "none.yaml#0"),
+        (["cassettes", "show", str(ROOT / "cassettes" / "pool"), "none.yaml#0"], "none.yaml#0"),
         (["serve"], "either a plan or --cassettes"),
     ],
 )
@@ -80,10 +80,10 @@ def test_a_plan_can_be_checked_without_running_it(capsys: pytest.CaptureFixture[
 
 
 def test_the_recordings_that_ship_are_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = str(ROOT / "cassettes" / "quickstart")
+    folder = str(ROOT / "cassettes" / "pool")
     assert run(["cassettes", "check", folder, "--json", "--strict"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["totals"]["decoded"] == report["totals"]["interactions"] == 1904
+    assert report["totals"]["decoded"] == report["totals"]["interactions"] == 3408
     assert report["not_understood"] == []
     assert run(["cassettes", "ls", folder, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -142,7 +142,7 @@ def recorded_by_the_bench(prepared: Prepared, request: ChatRequest) -> tuple[dic
             prepared, transport, strategy="price", seed=1, clock=clock, writer=writer, run_id="r", ids=lambda: "id"
         )
         context = RequestContext(request_id="r1", draw_key="1")
-        answer = await ask(app, client_body(request, "llama-3.1-8b@price"), context, keep=True)
+        answer = await ask(app, client_body(request, "llama-4-scout@price"), context, keep=True)
         events = [line[6:] for line in answer.body.decode().split("\n\n") if line.startswith("data: {")]
         if request.stream:
             pieces = [json.loads(event)["choices"] for event in events]
@@ -165,10 +165,10 @@ def test_openais_client_talks_to_a_server_and_gets_what_the_bench_records() -> N
     with Server(QUICKSTART) as server:
         client: Any = openai.OpenAI(base_url=server.url, api_key="any", max_retries=0)
         chats = client.chat.completions
-        assert "llama-3.1-8b" in [model.id for model in client.models.list()]
+        assert "llama-4-scout" in [model.id for model in client.models.list()]
         for with_tools in (False, True):
             request = asked[False, with_tools]
-            raw = chats.with_raw_response.create(model="llama-3.1-8b@price", **_arguments(request))
+            raw = chats.with_raw_response.create(model="llama-4-scout@price", **_arguments(request))
             answer = raw.parse()
             record, text = recorded_by_the_bench(prepared, request)
             assert (answer.choices[0].message.content or "") == text
@@ -179,7 +179,7 @@ def test_openais_client_talks_to_a_server_and_gets_what_the_bench_records() -> N
 
         request = asked[True, False]
         options = {"stream": True, "stream_options": {"include_usage": True}}
-        chunks = list(chats.create(model="llama-3.1-8b@price", **options, **_arguments(request)))
+        chunks = list(chats.create(model="llama-4-scout@price", **options, **_arguments(request)))
         record, text = recorded_by_the_bench(prepared, request)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
         assert chunks[-1].usage.completion_tokens == record["output_tokens"]

@@ -43,7 +43,7 @@ def test_a_run_keeps_its_cells_its_manifest_and_its_report(tmp_path: Path) -> No
     ]
     assert (folder.path / "report.html").stat().st_size > 10_000
     assert folder.requests().height == 480
-    assert folder.manifest["cassettes"][0]["interactions"] == 1904
+    assert folder.manifest["cassettes"][0]["interactions"] == 3408
     assert len(folder.manifest["digest"]) == 64
     assert folder.requests().to_pandas().shape[0] == 480
 
@@ -139,7 +139,7 @@ def test_a_plan_whose_requests_match_nothing_says_which_matcher_failed_on_the_ne
 def test_offers_that_no_recording_belongs_to_are_an_error_that_says_where_it_looked(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(
-        QUICKSTART.read_text().replace(".example/", ".invalid/").replace("../cassettes", str(ROOT / "cassettes"))
+        QUICKSTART.read_text().replace("127.0.0.1:1430", "127.0.0.1:9").replace("../cassettes", str(ROOT / "cassettes"))
     )
     with pytest.raises(PlanError, match="no successful call in the cassettes belongs to any of the plan's offers"):
         run(load_plan(plan), tmp_path / "runs")

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from clawbench.routing.strategies.cheapest_unit_price import CheapestUnitPrice
 from clawbench.routing.strategies.energy import Energy
 from clawbench.routing.strategies.latency import Latency
+from clawbench.routing.strategies.least_busy import LeastBusy
+from clawbench.routing.strategies.lowest_mean_latency import LowestMeanLatency
+from clawbench.routing.strategies.outside import OUTSIDE
 from clawbench.routing.strategies.price import Price
 from clawbench.routing.strategies.product import Product
 from clawbench.routing.strategies.protocol import Strategy
@@ -17,10 +21,16 @@ from clawbench.routing.strategies.random import Random
 from clawbench.routing.strategies.round_robin import RoundRobin
 from clawbench.routing.strategies.token_rate import TokenRate
 
-STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (Random(), RoundRobin(), Price(), Latency(), TokenRate(), Energy(), Quality())
-}
+TAGS: tuple[Strategy, ...] = (Price(), Latency(), TokenRate(), Energy(), Quality())
+BASELINES: tuple[Strategy, ...] = (
+    Random(),
+    RoundRobin(),
+    LeastBusy(),
+    CheapestUnitPrice(),
+    LowestMeanLatency(),
+    *OUTSIDE,
+)
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (*BASELINES, *TAGS)}
 """By the name that a plan or a tag uses."""
 
 

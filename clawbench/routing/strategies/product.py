@@ -7,7 +7,7 @@ others, properties that sums of normalised scores lack.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log, sqrt
+from math import sqrt
 
 from clawbench.routing.state import OfferState
 from clawbench.routing.strategies.protocol import Strategy
@@ -26,22 +26,29 @@ class Product:
     def __init__(self, parts: tuple[Strategy, ...], weights: Mapping[str, float] | None = None) -> None:
         self.parts = parts
         given = [float((weights or {}).get(part.name, 1.0)) for part in parts]
-        self._powers = tuple(weight / sum(given) for weight in given)
+        self._even = 1.0 / len(parts) if len(set(given)) == 1 else None  # equal weights need one root, no logarithms
+        self._weighed = tuple((part, weight / sum(given)) for part, weight in zip(parts, given, strict=True))
         self.name = "@".join(part.name for part in parts)
         self.unscorable = "; ".join(part.unscorable for part in parts if part.unscorable)
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
-        total = 0.0
-        for part, power in zip(self.parts, self._powers, strict=True):
+        product = 1.0
+        for part, power in self._weighed:
             score = part.score(request, state)
             if score is None:
                 return None
-            total += power * log(score if score > 0 else zero_price(request, state))
-        return exp(total)
+            if score <= 0:
+                score = zero_price(request, state)
+            product *= score if self._even is not None else score**power
+        return product if self._even is None else product**self._even
 
     def error(self, state: OfferState) -> float:
-        squares = [(power * part.error(state)) ** 2 for part, power in zip(self.parts, self._powers, strict=True)]
-        return sqrt(sum(squares))
+        squares = 0.0
+        for part, power in self._weighed:
+            error = part.error(state)
+            if error:
+                squares += (power * error) ** 2
+        return sqrt(squares)
 
 
 def zero_price(request: RequestShape, state: OfferState) -> float:

@@ -1,0 +1,274 @@
+"""Runs worked bills as the gateway bills: reply bytes → wire → normaliser → price book → charge, and compares.
+
+Every row goes the same way; what differs between providers is in their wires and normalisers, what differs between
+models in the price book. A row that holds a usage text and no reply is put into a reply that its wire composes.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from clawbench.billing.charge import ChargeOverflow, Served, Terms, charge_pico_uat, terms
+from clawbench.billing.evidence import Evidence
+from clawbench.billing.outcomes import Bill, Ending, Hold, decide
+from clawbench.billing.replies import ReadReply, counted_of, read_stream, read_whole
+from clawbench.billing.vectors import (
+    MockResponse,
+    PriceSheet,
+    ServedAs,
+    SseReply,
+    Vector,
+    literal,
+    no_such_api,
+    sent_at,
+)
+from clawbench.errors import UpstreamError, UsageError
+from clawbench.money import PICO, NotMoney, decimal
+from clawbench.types import Choice, Completion, Offer
+from clawbench.usage.buckets import Counted
+from clawbench.usage.normalisers import normaliser_for
+from clawbench.wires import wire_for
+from clawbench.wires.event_stream import encode_frame
+from clawbench.wires.protocol import Wire
+
+HOLD_PICO_UAT: Final = 10 * PICO
+CONTEXT_TOKENS: Final = 1_000_000  # of a row that does not state its model's
+_BOUND_CONTEXTS: Final = 4
+
+_DIALECTS: Final[dict[str, str]] = {
+    "messages": "anthropic",
+    "chat.completions": "openai_chat",
+    "openai-compat chat.completions": "openai_chat",
+    "responses": "openai_responses",
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+    "converse": "bedrock_converse",
+    "converse-stream": "bedrock_converse",
+    "converseStream": "bedrock_converse",
+    "invoke": "bedrock_anthropic",
+    "v2/chat": "cohere",
+    "v1/chat": "cohere_v1",
+    "api/chat": "ollama",
+    "api/generate": "ollama_generate",
+}
+_PROVIDERS: Final = {
+    "azure": "azure-openai",
+    "azure_ai": "azure-ai",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+    "vertex_ai": "vertex",
+    "x-ai": "xai",
+}
+"""Names of providers in rows, where they are not ours."""
+
+_USAGE_KEYS: Final = {"gemini": "usageMetadata", "cohere_v1": "meta"}
+
+
+class WorkedBill(Struct, frozen=True, kw_only=True):
+    """A row's bill beside what it must be. `differences` is empty where all of it agrees."""
+
+    id: str
+    expected_outcome: str
+    outcome: str
+    expected_cost_usd: str | None
+    cost_usd: str | None
+    charge_pico_uat: str | None
+    buckets: dict[str, int]
+    hold: str
+    reasons: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+def work(row: Vector, sheet: PriceSheet) -> WorkedBill:
+    """Bills a row of the file that the sheet is of. One that cannot be run differs, by the reason why."""
+    try:
+        return _worked(row, sheet)
+    except (UsageError, NotMoney) as error:
+        return WorkedBill(
+            id=row.id,
+            expected_outcome=row.expected_outcome,
+            outcome="not run",
+            expected_cost_usd=None,
+            cost_usd=None,
+            charge_pico_uat=None,
+            buckets={},
+            hold="none",
+            reasons=(),
+            differences=(str(error),),
+        )
+
+
+def _worked(row: Vector, sheet: PriceSheet) -> WorkedBill:
+    if row.api == "ledger":
+        bill, counted = _arithmetic(row), None
+    else:
+        bill, counted = _billed(row, sheet)
+    buckets = counted.buckets.stated() if counted is not None else {}
+    return WorkedBill(
+        id=row.id,
+        expected_outcome=row.expected_outcome,
+        outcome=bill.outcome,
+        expected_cost_usd=literal(row.expected_cost_usd),
+        cost_usd=None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd),
+        charge_pico_uat=None if bill.charge_pico_uat is None else str(bill.charge_pico_uat),
+        buckets=buckets,
+        hold=bill.hold,
+        reasons=bill.reasons,
+        differences=tuple(_differences(row, bill, buckets)),
+    )
+
+
+def usd(pico_usd: Fraction) -> str:
+    """An exact amount of USD as decimal text, or as a fraction where no decimal is exact."""
+    amount = pico_usd / PICO
+    rest, places = amount.denominator, 0
+    for prime in (2, 5):
+        power = 0
+        while rest % prime == 0:
+            rest, power = rest // prime, power + 1
+        places = max(places, power)
+    if rest != 1:
+        return str(amount)
+    digits = str(amount.numerator * 10**places // amount.denominator).rjust(places + 1, "0")
+    return f"{digits[:-places]}.{digits[-places:]}" if places else digits
+
+
+def _billed(row: Vector, sheet: PriceSheet) -> tuple[Bill, Counted]:
+    dialect = _DIALECTS.get(row.api)
+    if dialect is None:
+        raise no_such_api(row, sorted(_DIALECTS))
+    provider = _PROVIDERS.get(row.provider, row.provider)
+    if row.api.startswith("openai-compat"):
+        provider = "gemini" if provider in ("gemini", "vertex") else provider
+    model = row.model or row.price_key or "model"
+    wire = wire_for(
+        Offer(
+            id=row.id, provider=provider, model=model, upstream_model=model, base_url="https://offer", dialect=dialect
+        )
+    )
+    reply = _replayed(row, wire, model)
+    context = row.context
+    asked_ttl = "1h" if "1h" in context.values() else None  # the only lifetime that anybody names there
+    limit = context.get("context_tokens")
+    bound = _BOUND_CONTEXTS * (limit if type(limit) is int else CONTEXT_TOKENS)
+    counted = counted_of(reply, normaliser_for(dialect, provider), bound=bound, asked_ttl=asked_ttl)
+    counted = structs.replace(counted, traits=_traits(row, counted))
+    tier = reply.evidence.service_tier or counted.service_tier or context.get("service_tier")
+    served = Served(
+        provider=row.provider, model=reply.model or model, at_s=sent_at(row) or 0.0, service_tier=_text(tier)
+    )
+    said = ServedAs(
+        model=reply.model,
+        service_tier=reply.evidence.service_tier or counted.service_tier,
+        traits=counted.traits,
+    )
+    book = sheet.book_of(row, said)
+    hold = Hold(pico_uat=HOLD_PICO_UAT)
+    return decide(reply.ending, counted, book, served, terms(), hold, reply.evidence.uses), counted
+
+
+def _traits(row: Vector, counted: Counted) -> tuple[str, ...]:
+    """Circumstances of the reply, and those that the request fixed (an endpoint's region is in no reply)."""
+    asked = {f"{key}_{value}" for key, value in row.context.items()} | set(map(str, row.context.values()))
+    fixed = tuple(each.name for each in row.multipliers or () if each.name in asked and each.name not in counted.traits)
+    return counted.traits + fixed
+
+
+def _replayed(row: Vector, wire: Wire, model: str) -> ReadReply:
+    mock = row.mock_response or MockResponse()
+    if mock.status is None:
+        outcome = "connect_error" if "connect" in (mock.error or "") else "timeout_first"
+        error = UpstreamError(mock.error or "nobody answered", outcome=outcome)
+        return ReadReply(
+            ending=Ending(status=None, error=error, has_content=False, complete=False), evidence=Evidence()
+        )
+    if mock.sse is not None:
+        return read_stream(wire, mock.status, _chunks(wire.name, mock.sse))
+    body = bytes(mock.body)
+    if body.startswith(b'"'):
+        body = msgspec.json.decode(body, type=str).encode()
+    return read_whole(wire, mock.status, {}, _composed(row, wire, model) if body == b"null" else body)
+
+
+def _chunks(dialect: str, sse: SseReply) -> list[bytes]:
+    """The bytes of a stream, an event a chunk, in the framing of the dialect."""
+    if sse.sse_named is not None:
+        events = list(sse.sse_named)
+    else:
+        events = [("", event) for event in sse.sse or ()]
+    if dialect == "bedrock_converse":
+        named = [(name, bytes(event)) for name, event in events]
+        return [
+            encode_frame({":message-type": "event", ":event-type": name, ":content-type": "application/json"}, event)
+            for name, event in named
+        ]
+    if dialect.startswith("ollama"):
+        return [bytes(event) + b"\n" for _, event in events]
+    chunks = [
+        (b"event: %s\n" % name.encode() if name else b"") + b"data: " + bytes(event) + b"\n\n" for name, event in events
+    ]
+    return [*chunks, b"data: [DONE]\n\n"] if sse.done else chunks
+
+
+def _composed(row: Vector, wire: Wire, model: str) -> bytes:
+    """A whole reply that holds the row's usage as it stands, text that is no JSON included."""
+    answer = Completion(
+        choices=(Choice(content="ok", finish_reason="stop"),), id="1", model=model, created=1_760_000_000
+    )
+    members: dict[str, Raw] = msgspec.json.decode(wire.compose(answer).body, type=dict[str, Raw])
+    raw = bytes(row.usage_raw)
+    if raw.startswith(b'"'):
+        raw = msgspec.json.decode(raw, type=str).encode()
+    key = _USAGE_KEYS.get(wire.name, "usage")
+    members.pop(key, None)
+    texts = [msgspec.json.encode(name) + b":" + bytes(member) for name, member in members.items()]
+    if wire.name.startswith("ollama"):
+        texts = [text for text in texts if b"eval_count" not in text] + [
+            raw.strip().removeprefix(b"{").removesuffix(b"}")
+        ]
+    elif raw != b"null":
+        texts.append(msgspec.json.encode(key) + b":" + raw)
+    return b"{" + b",".join(text for text in texts if text.strip()) + b"}"
+
+
+def _arithmetic(row: Vector) -> Bill:
+    """A row that states a cost and terms instead of a reply."""
+    stated: dict[str, Any] = msgspec.json.decode(bytes(row.usage_raw))
+    try:
+        cost = Fraction(decimal(str(stated["upstream_cost_usd"]))) * PICO
+        margin = Fraction(decimal(str(stated.get("margin_bps", 0)))) / 10_000
+        per_usd = Fraction(decimal(str(stated.get("uat_per_usd", "1"))))
+        agreed = Terms(margin=str(margin), usd_per_uat=f"1/{per_usd}", factor=(1 + margin) * per_usd)
+        charge = charge_pico_uat(cost, agreed)
+    except (KeyError, NotMoney, ChargeOverflow, ValueError) as error:
+        return Bill(outcome="quarantine", hold="open", reasons=(str(error),))
+    return Bill(outcome="charge", hold="settled", cost_pico_usd=cost, charge_pico_uat=charge)
+
+
+def _differences(row: Vector, bill: Bill, buckets: dict[str, int]) -> list[str]:
+    found: list[str] = []
+    if bill.outcome != row.expected_outcome:
+        found.append(f"outcome {bill.outcome}, expected {row.expected_outcome}")
+    expected_cost, expected_charge = literal(row.expected_cost_usd), literal(row.expected_charge_pico_uat)
+    if expected_cost is not None:
+        if bill.cost_pico_usd != Fraction(decimal(expected_cost)) * PICO:
+            ours = "none" if bill.cost_pico_usd is None else usd(bill.cost_pico_usd)
+            found.append(f"cost {ours} USD, expected {expected_cost}")
+    elif bill.charge_pico_uat is not None and not 0 <= bill.charge_pico_uat <= HOLD_PICO_UAT:
+        found.append(f"charge {bill.charge_pico_uat} pico-UAT is not within the hold")
+    if expected_charge is not None and str(bill.charge_pico_uat) != expected_charge:
+        found.append(f"charge {bill.charge_pico_uat} pico-UAT, expected {expected_charge}")
+    if row.canonical is not None:
+        # Fees and the count of requests are stated there too; they are in the cost.
+        expected_buckets = {key: n for key, n in row.canonical.items() if n and key not in ("requests", "tool_fees")}
+        if buckets != expected_buckets:
+            found.append(f"buckets {buckets}, expected {expected_buckets}")
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return value if type(value) is str else None

@@ -1,0 +1,90 @@
+"""OpenRouter's model list (`GET /api/v1/models`) as a price list: USD per token as decimal text, by model id.
+
+Prices are OpenRouter's own, so they hold for offers of `openrouter` only. A price of -1 stands for "it depends" (its
+own router); such a model has no price here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clawbench.catalog.listed import Listed
+from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_token
+from clawbench.types import Rates
+
+PROVIDER = "openrouter"
+DEPENDS = -1
+
+_FIELDS = {
+    "input": "prompt",
+    "output": "completion",
+    "cached_input": "input_cache_read",
+    "cache_write": "input_cache_write",
+    "reasoning": "internal_reasoning",
+}
+
+
+def recognises(content: Any) -> bool:
+    """Whether parsed JSON is such a list."""
+    if not isinstance(content, dict) or not isinstance(content.get("data"), list) or not content["data"]:
+        return False
+    return all(
+        isinstance(each, dict) and isinstance(each.get("pricing"), dict) and "prompt" in each["pricing"]
+        for each in content["data"]
+    )
+
+
+class OpenRouterPrices:
+    """The list as a price list; `content` is its parsed JSON with numbers left as text."""
+
+    def __init__(self, name: str, content: Any) -> None:
+        self.name = name
+        self._entries: dict[str, dict[str, Any]] = {}
+        for entry in content["data"]:
+            for key in (entry.get("id"), entry.get("canonical_slug")):
+                if isinstance(key, str):
+                    self._entries.setdefault(key.casefold(), entry)
+        self.rounded: set[str] = set()
+        self.refused: set[str] = set()
+
+    def find(self, provider: str, model: str) -> Listed | None:
+        """The price of a model at OpenRouter, by its id or its dated name; None for other providers."""
+        entry = self._entries.get(model.casefold()) if provider == PROVIDER else None
+        return None if entry is None else self._listed(str(entry.get("id")), entry)
+
+    def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
+        rates: dict[str, int | None] = {}
+        for field, source in _FIELDS.items():
+            value = entry["pricing"].get(source)
+            if value is None:
+                rates[field] = None
+                continue
+            try:
+                amount = decimal(str(value))
+            except NotMoney:
+                self.refused.add(key)
+                return None
+            if amount < 0:
+                if amount != DEPENDS:
+                    self.refused.add(key)
+                return None
+            rates[field], exact = pico_per_token_from_usd_per_token(amount)
+            if not exact:
+                self.rounded.add(key)
+        rate_in, rate_out = rates.pop("input"), rates.pop("output")
+        if rate_in is None or rate_out is None:
+            return None
+        # "0" stands where reasoning has no price of its own: it is billed as completion.
+        rates["reasoning"] = rates["reasoning"] or None
+        top = entry.get("top_provider")
+        limits = top if isinstance(top, dict) else {}
+        return Listed(
+            key,
+            Rates(input=rate_in, output=rate_out, **rates),
+            _count(entry.get("context_length")),
+            _count(limits.get("max_completion_tokens")),
+        )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
