@@ -7,7 +7,6 @@ applies it, without reading the usage. No limits are asserted: they depend on th
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count as count_up
 from time import process_time
 from typing import Any
 
@@ -15,8 +14,6 @@ import pytest
 
 from clawbench.billing.charge import Cost, Served, charge_pico_uat, cost_of, terms
 from clawbench.billing.evidence import of_body
-from clawbench.billing.ledger.books import Books
-from clawbench.billing.ledger.protocol import Charge
 from clawbench.billing.outcomes import Ending, Hold, decide
 from clawbench.billing.price_book import PriceBook, Tariff
 from clawbench.billing.price_tables import LongContext
@@ -88,18 +85,6 @@ def test_the_whole_decision_from_a_body(benchmark: Benchmark) -> None:
 
     assert decision() == "charge"
     benchmark.pedantic(decision, args=(), rounds=2_000)
-
-
-def test_hold_and_settle_in_memory(benchmark: Benchmark) -> None:
-    ledger = Books(lambda: 1_763_726_400_000_000)
-    ledger.top_up("a", "credit", 10**18)
-    requests = count_up()
-
-    def call() -> None:
-        held = ledger.hold("a", "key", f"r{next(requests)}", "b", 10**6, 2 * 10**15)
-        ledger.settle(held.id, Charge(amount=10**5, derivation={"book_id": BOOK.id, "row_id": "p/m2718/always"}))
-
-    benchmark.pedantic(call, args=(), rounds=2_000)
 
 
 def litellm_cost() -> Callable[[], Any]:

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from clawbench.billing.ledger.archive import MemoryArchive
 from clawbench.billing.ledger.books import Books
-from clawbench.billing.ledger.protocol import AttemptCost, Balance, Charge, Entry, Hold, Risk
+from clawbench.billing.ledger.protocol import (
+    AttemptCost,
+    Balance,
+    Charge,
+    Entry,
+    Hold,
+    HoldResolved,
+    KeyLimit,
+    Progress,
+    Risk,
+)
 
 
 class MemoryLedger:
-    """A `Ledger` that lives as long as its process. `now_us` gives microseconds since 1970."""
+    """A `Ledger` that lives as long as its process. `now_us` gives microseconds since 1970.
 
-    def __init__(self, now_us: Callable[[], int]) -> None:
-        self.books = Books(now_us)
+    `window`: how many of the last entries are kept; with None all are, and memory grows with the log. Each entry is
+    handed to `sink`, with its raw usage texts, as it is written.
+    """
+
+    def __init__(
+        self,
+        now_us: Callable[[], int],
+        *,
+        window: int | None = None,
+        sink: Callable[[Entry, Sequence[bytes]], None] | None = None,
+        key_limits: Callable[[str], KeyLimit | None] = lambda key_id: None,
+    ) -> None:
+        self.archive = MemoryArchive(window=window, sink=sink)
+        self.books = Books(now_us, self.archive, key_limits=key_limits)
 
     async def top_up(self, account: str, external_id: str, amount: int) -> Entry:
         return self.books.top_up(account, external_id, amount)
@@ -31,6 +55,10 @@ class MemoryLedger:
     ) -> Entry:
         return self.books.release(hold, reason, costs, risks)
 
+    def checkpoint(self, hold: str, progress: Progress) -> None:
+        with suppress(HoldResolved):
+            self.books.checkpoint(hold, progress)
+
     async def quarantine(self, hold: str, evidence: Mapping[str, Any]) -> Entry:
         return self.books.quarantine(hold, evidence)
 
@@ -47,4 +75,4 @@ class MemoryLedger:
         return self.books.balance(account)
 
     def entries(self, account: str | None = None, after: int = 0, limit: int = 500) -> Iterator[Entry]:
-        return self.books.entries(account, after, limit)
+        return self.archive.entries(account, after, limit)

@@ -7,11 +7,13 @@ each calendar month, so that the range of 64 bits binds a client or a month, nev
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from clawbench.billing.ledger.protocol import Posting
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_US: Final = 86_400_000_000
 
 
 def available(account: str) -> str:
@@ -31,7 +33,12 @@ def shortfall(account: str) -> str:
 
 def platform(what: str, at_us: int) -> str:
     """An account of the platform in the month of an instant, e.g. "platform:revenue:2026-11"."""
-    return f"platform:{what}:{_EPOCH + timedelta(microseconds=at_us):%Y-%m}"
+    return f"platform:{what}:{_month(at_us // _DAY_US)}"
+
+
+@lru_cache(maxsize=64)
+def _month(day: int) -> str:
+    return f"{_EPOCH + timedelta(days=day):%Y-%m}"
 
 
 def top_up(account: str, amount: int, owed: int, at_us: int) -> tuple[Posting, ...]:
@@ -87,5 +94,11 @@ def risk(provider: str, amount: int, at_us: int) -> tuple[Posting, ...]:
 
 
 def _balanced(*moves: tuple[str, int]) -> tuple[Posting, ...]:
-    assert sum(amount for _, amount in moves) == 0
-    return tuple(Posting(account, amount) for account, amount in moves if amount)
+    total = 0
+    made = []
+    for account, amount in moves:
+        if amount:
+            total += amount
+            made.append(Posting(account, amount))
+    assert total == 0
+    return tuple(made)

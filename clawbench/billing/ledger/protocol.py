@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from clawbench.errors import ClawbenchError
+from clawbench.errors import ClawbenchError, UsageError
 
 Kind = Literal[
     "topup", "hold", "settle", "late_settle", "release", "expire", "quarantine", "cost", "risk", "risk_resolved",
-    "adjust",
+    "adjust", "checkpoint",
 ]  # fmt: skip
 HoldState = Literal["open", "settled", "released", "expired"]
 
@@ -50,6 +50,46 @@ class UnknownEntry(LedgerRefusal):
 
 class LedgerOverflow(LedgerRefusal):
     """An amount or balance that no signed 64-bit integer holds."""
+
+
+class KeyLimitReached(LedgerRefusal):
+    """A hold that an API key's own limit does not allow; `which` limit, and what is left of it."""
+
+    def __init__(self, which: Literal["hold", "day", "total"], key_id: str, limit: int, left: int, amount: int) -> None:
+        self.which, self.limit, self.left = which, limit, left
+        of = {"hold": "the largest hold", "day": "spending in a day (UTC)", "total": "spending in all"}[which]
+        super().__init__(
+            f"key {key_id!r} may hold {left} more pico-UAT and {amount} are needed: its limit of {of} is {limit}"
+        )
+
+
+class Unwritable(LedgerRefusal):
+    """Something that no line of the log can state, such as half a surrogate pair or an integer over 64 bits."""
+
+
+class LedgerUnavailable(LedgerRefusal):
+    """The ledger cannot write now, or is closed. Whether an operation under way was done, its next start finds out."""
+
+
+class LedgerFileError(UsageError):
+    """A ledger's file that cannot be used; `file` names it, `reason` says why and what to do."""
+
+    def __init__(self, reason: str, *, file: object) -> None:
+        self.reason, self.file = reason, str(file)
+        super().__init__(f"{self.file}: {reason}")
+
+
+class LedgerInUse(LedgerFileError):
+    """Another process owns the ledger; `holder` is its number, "" where it did not say."""
+
+    def __init__(self, file: object, holder: str) -> None:
+        self.holder = holder
+        by = f"process {holder}" if holder else "another process"
+        super().__init__(f"the ledger is in use by {by}; one process at a time writes to it", file=file)
+
+
+class LedgerCorrupt(LedgerFileError):
+    """The file is damaged, or is not what was written; opening it for an audit says how far it can be read."""
 
 
 class Posting(Struct, frozen=True, array_like=True):
@@ -89,10 +129,14 @@ class Hold(Struct, frozen=True, kw_only=True):
 
 
 class Charge(Struct, frozen=True, kw_only=True):
-    """What a request is charged, and the derivation that it can be computed again from."""
+    """What a request is charged, the derivation that it can be computed again from, and the raw usage texts.
+
+    The entry carries the texts' SHA-256 in `detail["evidence"]`, in the same order; the texts are kept beside it.
+    """
 
     amount: int
     derivation: Mapping[str, Any] = {}
+    evidence: tuple[bytes, ...] = ()
 
 
 class AttemptCost(Struct, frozen=True, kw_only=True):
@@ -113,6 +157,25 @@ class Risk(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Progress(Struct, frozen=True, kw_only=True):
+    """What a crash after it leaves to be booked: the charge for what was delivered so far, or a risk alone.
+
+    `charge` None: nothing was delivered, and the hold would be released with `risks`.
+    """
+
+    charge: Charge | None = None
+    costs: tuple[AttemptCost, ...] = ()
+    risks: tuple[Risk, ...] = ()
+
+
+class KeyLimit(Struct, frozen=True, kw_only=True):
+    """What an API key may spend, in pico-UAT: by request (its hold), by day (UTC), in all. None: no limit."""
+
+    hold_max: int | None = None
+    day_max: int | None = None
+    total_max: int | None = None
+
+
 class Balance(Struct, frozen=True, kw_only=True):
     """`shortfall` is what is owed, at most 0: it blocks new holds."""
 
@@ -131,7 +194,7 @@ class Ledger(Protocol):
     async def hold(
         self, account: str, key_id: str, request_id: str, body_sha256: str, amount: int, expires_at_us: int
     ) -> Hold:
-        """Sets an amount aside. Raises `InsufficientCredits` or `DuplicateRequest`."""
+        """Sets an amount aside. Raises `InsufficientCredits`, `KeyLimitReached` or `DuplicateRequest`."""
         ...
 
     async def settle(self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = ()) -> Entry:
@@ -142,6 +205,10 @@ class Ledger(Protocol):
         self, hold: str, reason: str, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
     ) -> Entry:
         """Gives all of a hold back."""
+        ...
+
+    def checkpoint(self, hold: str, progress: Progress) -> None:
+        """Notes how far an answer has come. Rides the next commit, never awaited; dropped where the hold has ended."""
         ...
 
     async def quarantine(self, hold: str, evidence: Mapping[str, Any]) -> Entry:

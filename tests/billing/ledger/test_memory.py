@@ -7,13 +7,16 @@ import asyncio
 import pytest
 from msgspec import structs
 
-from clawbench.billing.ledger.books import Books, broken_link, fold
+from clawbench.billing.ledger.archive import MemoryArchive
+from clawbench.billing.ledger.books import Books
+from clawbench.billing.ledger.chain import broken_link
 from clawbench.billing.ledger.memory import MemoryLedger
 from clawbench.billing.ledger.protocol import (
     AttemptCost,
     Balance,
     Charge,
     DuplicateRequest,
+    Entry,
     Hold,
     HoldResolved,
     InsufficientCredits,
@@ -22,6 +25,7 @@ from clawbench.billing.ledger.protocol import (
     Risk,
     UnknownEntry,
 )
+from clawbench.billing.ledger.state import fold
 from clawbench.money import INT64_MAX
 
 NOON_US = 1_763_726_400_000_000
@@ -37,9 +41,25 @@ class Clock:
         return self.now_us
 
 
-def books(credit: int = 1000) -> tuple[Books, Clock]:
+class Kept(Books):
+    """Books whose archive can be looked at."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.archive = MemoryArchive()
+        super().__init__(clock, self.archive)
+
+    @property
+    def log(self) -> list[Entry]:
+        return list(self.archive.log)
+
+    @property
+    def balances(self) -> dict[str, int]:
+        return self.state.balances
+
+
+def books(credit: int = 1000) -> tuple[Kept, Clock]:
     clock = Clock()
-    made = Books(clock)
+    made = Kept(clock)
     if credit:
         made.top_up("a", "first", credit)
     return made, clock
@@ -177,7 +197,7 @@ def test_amounts_that_no_entry_can_hold_change_nothing() -> None:
     cost = AttemptCost(attempt_id="r/0", provider="p", amount=INT64_MAX + 1)
     with pytest.raises(LedgerOverflow):
         ledger.settle(hold.id, Charge(amount=1), [cost])
-    assert ledger.holds[hold.id].state == "open"
+    assert ledger.find_hold(hold.id).state == "open"
     assert ledger.balance("a").held == 100
 
 
@@ -194,7 +214,7 @@ def test_a_changed_entry_breaks_the_chain_where_it_stands(place: int) -> None:
     ledger.settle(held(ledger).id, Charge(amount=30, derivation={"book_id": "sha256:1"}))
     log = list(ledger.log)
     assert broken_link(log) is None
-    assert fold(log) == ledger.balances
+    assert fold(log) == ledger.state
     assert broken_link([*log[:place], structs.replace(log[place], at_us=1), *log[place + 1 :]]) == place + 1
     assert broken_link(log[:place] + log[place + 1 :]) == (place + 1 if place < 2 else None)
 

@@ -1,0 +1,101 @@
+"""A ledger's file read in order, beside the process that writes it or without one: for audits and reports.
+
+Bounded memory: one entry at a time. Nothing is judged here; `proof.prove` does that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from clawbench.billing.ledger.protocol import Entry, LedgerCorrupt, Posting
+from clawbench.billing.ledger.tables import connect_to_read, translated
+
+COLUMNS: Final = "seq, kind, at_us, account, ref, detail, hash"
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def read_entries(path: Path | str, *, after: int = 0) -> Iterator[Entry]:
+    """The log as it stands when the first entry is asked for, from behind the number `after`.
+
+    Raises `LedgerFileError` where there is no ledger, `LedgerCorrupt` where the file is damaged: what came before has
+    been read. Postings that belong to no entry are damage too.
+    """
+    file = Path(path)
+    with closing(connect_to_read(file)) as made, translated(file):
+        made.execute("BEGIN")  # one view of the log, whatever is written meanwhile
+        yield from entries_of(made, file, after)
+
+
+def read_evidence(path: Path | str, *, after: int = 0) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+    """(number of the entry, its raw usage texts) in order of the numbers; entries without any are left out.
+
+    An entry with texts has their SHA-256 in `detail["evidence"]`, in the same order. Raises as `read_entries`.
+    """
+    file = Path(path)
+    with closing(connect_to_read(file)) as made, translated(file):
+        rows = made.execute("SELECT seq, usage FROM evidence WHERE seq > ? ORDER BY seq, place", (after,))
+        of, texts = 0, list[bytes]()
+        for seq, usage in rows:
+            if seq != of and texts:
+                yield of, tuple(texts)
+                texts.clear()
+            of = seq
+            texts.append(usage)
+        if texts:
+            yield of, tuple(texts)
+
+
+def evidence_of(path: Path | str, seq: int) -> tuple[bytes, ...]:
+    """The raw usage texts of one entry; () where it has none. Raises as `read_entries`."""
+    file = Path(path)
+    with closing(connect_to_read(file)) as made, translated(file):
+        rows = made.execute("SELECT usage FROM evidence WHERE seq = ? ORDER BY place", (seq,))
+        return tuple(usage for (usage,) in rows)
+
+
+def entries_of(made: sqlite3.Connection, file: Path, after: int = 0) -> Iterator[Entry]:
+    """The same over a connection that is open. Raises sqlite3's errors."""
+    before = made.execute("SELECT hash FROM entry WHERE seq = ?", (after,)).fetchone()
+    prev = before[0].hex() if before else ""
+    moves = made.execute("SELECT seq, account, amount FROM posting WHERE seq > ? ORDER BY seq, place", (after,))
+    move = moves.fetchone()
+    for row in made.execute(f"SELECT {COLUMNS} FROM entry WHERE seq > ? ORDER BY seq", (after,)):
+        seq, own = row[0], []
+        if move is not None and move[0] < seq:
+            break
+        while move is not None and move[0] == seq:
+            own.append(Posting(move[1], move[2]))
+            move = moves.fetchone()
+        entry = entry_of(row, tuple(own), prev, file)
+        prev = entry.hash
+        yield entry
+    if move is not None:
+        raise LedgerCorrupt(f"there are postings of an entry {move[0]} that is not there", file=file)
+
+
+def entry_of(row: tuple[Any, ...], moves: tuple[Posting, ...], prev_hash: str, file: Path) -> Entry:
+    """An entry from a row of `COLUMNS`."""
+    seq, kind, at_us, account, ref, detail, hashed = row
+    try:
+        read = _decode(detail)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LedgerCorrupt(f"the detail of entry {seq} is no JSON: {error}", file=file) from error
+    if type(read) is not dict:
+        raise LedgerCorrupt(f"the detail of entry {seq} is no JSON object", file=file)
+    return Entry(
+        seq=seq,
+        kind=kind,
+        at_us=at_us,
+        account=account,
+        ref=ref,
+        postings=moves,
+        detail=read,
+        prev_hash=prev_hash,
+        hash=hashed.hex(),
+    )
