@@ -44,15 +44,16 @@ class MemoryArchive:
     """Keeps the last `window` entries (None: all of them) and hands each to `sink` as it is written.
 
     What has left the window is forgotten: its request id may run again, its charge can no longer be corrected, and
-    `entries` begins behind it. Open holds and balances are not kept here, so they are never forgotten.
+    `entries` begins behind it. Open holds and balances are not kept here, so they are never forgotten. `after` is the
+    number of the entry before the first.
     """
 
     def __init__(
-        self, *, window: int | None = None, sink: Callable[[Entry, Sequence[bytes]], None] | None = None
+        self, *, window: int | None = None, sink: Callable[[Entry, Sequence[bytes]], None] | None = None, after: int = 0
     ) -> None:
         self._window, self._sink = window, sink
         self.log: deque[Entry] = deque()
-        self._first = 1  # the number of the first entry in the log
+        self._first = after + 1  # the number of the first entry in the log
         self._named: dict[tuple[str, str], Entry] = {}
         self._endings: dict[str, Entry] = {}
         self._attempts: dict[str, int] = {}

@@ -59,6 +59,36 @@ def evidence_of(path: Path | str, seq: int) -> tuple[bytes, ...]:
         return tuple(usage for (usage,) in rows)
 
 
+def read_page(path: Path | str, account: str | None, after: int, limit: int) -> list[Entry]:
+    """Up to `limit` entries of one account, or of all, from behind the number `after`. Raises as `read_entries`."""
+    file = Path(path)
+    with closing(connect_to_read(file)) as made, translated(file):
+        own, bound = ("", ()) if account is None else ("AND account = ? AND account <> '' ", (account,))
+        made.execute("BEGIN")
+        rows = made.execute(
+            f"SELECT {COLUMNS} FROM entry WHERE seq > ? {own}ORDER BY seq LIMIT ?", (after, *bound, limit)
+        ).fetchall()
+        return [with_postings(made, row, file) for row in rows]
+
+
+def with_postings(made: sqlite3.Connection, row: tuple[Any, ...], file: Path) -> Entry:
+    """One entry from a row of `COLUMNS`, wherever in the log it stands. Raises sqlite3's errors."""
+    moves = made.execute("SELECT account, amount FROM posting WHERE seq = ? ORDER BY place", (row[0],))
+    before = made.execute("SELECT hash FROM entry WHERE seq = ?", (row[0] - 1,)).fetchone()
+    return entry_of(row, tuple(Posting(*move) for move in moves), before[0].hex() if before else "", file)
+
+
+def damage(path: Path | str) -> list[str]:
+    """What SQLite itself finds wrong with the file's pages, tables and indexes; [] where nothing is. Reads it all."""
+    file = Path(path)
+    try:
+        with closing(connect_to_read(file)) as made, translated(file):
+            found = [text for (text,) in made.execute("PRAGMA integrity_check")]
+    except LedgerCorrupt as error:
+        return [error.reason]
+    return [] if found == ["ok"] else found
+
+
 def entries_of(made: sqlite3.Connection, file: Path, after: int = 0) -> Iterator[Entry]:
     """The same over a connection that is open. Raises sqlite3's errors."""
     before = made.execute("SELECT hash FROM entry WHERE seq = ?", (after,)).fetchone()

@@ -18,6 +18,10 @@ VERSION: Final = 1
 _APPLICATION_ID: Final = 0x434C4C47  # "CLLG"; `file` and the sqlite3 shell show it
 _SQLITE_MIN: Final = (3, 37, 0)  # STRICT tables
 
+ONCE: Final = "kind IN ('topup', 'hold', 'cost', 'risk', 'risk_resolved', 'quarantine', 'adjust')"
+ENDED: Final = "kind IN ('settle', 'release', 'expire', 'late_settle')"
+"""A query uses a partial index only if it repeats the index's condition word by word."""
+
 _TABLES: Final = (
     """CREATE TABLE entry (
         seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, at_us INTEGER NOT NULL, account TEXT NOT NULL, ref TEXT NOT NULL,
@@ -30,14 +34,12 @@ _TABLES: Final = (
     """CREATE TABLE evidence (
         seq INTEGER NOT NULL, place INTEGER NOT NULL, usage BLOB NOT NULL, PRIMARY KEY (seq, place)
     ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE snapshot (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, state BLOB NOT NULL) STRICT""",
-    """CREATE UNIQUE INDEX once ON entry (ref, kind)
-        WHERE kind IN ('topup', 'hold', 'cost', 'risk', 'risk_resolved', 'quarantine', 'adjust')""",
-    """CREATE UNIQUE INDEX ended_once ON entry (ref, kind = 'late_settle')
-        WHERE kind IN ('settle', 'release', 'expire', 'late_settle')""",
-    """CREATE UNIQUE INDEX charged_once ON entry (account, request_id) WHERE kind IN ('settle', 'late_settle')""",
-    """CREATE INDEX checkpoint_of ON entry (ref) WHERE kind = 'checkpoint'""",
-    """CREATE INDEX of_account ON entry (account) WHERE account <> ''""",
+    "CREATE TABLE snapshot (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, state BLOB NOT NULL) STRICT",
+    f"CREATE UNIQUE INDEX once ON entry (ref, kind) WHERE {ONCE}",
+    f"CREATE UNIQUE INDEX ended_once ON entry (ref, kind = 'late_settle') WHERE {ENDED}",
+    "CREATE UNIQUE INDEX charged_once ON entry (account, request_id) WHERE kind IN ('settle', 'late_settle')",
+    "CREATE INDEX checkpoint_of ON entry (ref) WHERE kind = 'checkpoint'",
+    "CREATE INDEX of_account ON entry (account) WHERE account <> ''",
     *(
         f"""CREATE TRIGGER {table}_keeps_{verb.lower()} BEFORE {verb} ON {table}
             BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a correction is a new entry'); END"""
