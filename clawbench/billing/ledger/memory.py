@@ -14,8 +14,8 @@ from clawbench.billing.ledger.protocol import (
     Charge,
     Entry,
     Hold,
-    HoldResolved,
     KeyLimit,
+    LedgerRefusal,
     Progress,
     Risk,
 )
@@ -56,7 +56,7 @@ class MemoryLedger:
         return self.books.release(hold, reason, costs, risks)
 
     def checkpoint(self, hold: str, progress: Progress) -> None:
-        with suppress(HoldResolved):
+        with suppress(LedgerRefusal):
             self.books.checkpoint(hold, progress)
 
     async def quarantine(self, hold: str, evidence: Mapping[str, Any]) -> Entry:

@@ -94,13 +94,15 @@ class Proof(Struct, kw_only=True):
 
 def prove(entries: Iterable[Entry]) -> Proof:
     """Reads a log from its beginning. Raises nothing of its own; what the iterator raises passes through."""
-    fold = _Fold()
+    prover = Prover()
     for entry in entries:
-        fold.add(entry)
-    return fold.proof()
+        prover.add(entry)
+    return prover.proof()
 
 
-class _Fold:
+class Prover:
+    """The same in steps: `add` every entry in order; `proof` at any time, of what has been added so far."""
+
     def __init__(self) -> None:
         self.entries = self.charges = self.found = 0
         self.hash = ""
@@ -130,10 +132,10 @@ class _Fold:
             self._client(entry)
 
     def proof(self) -> Proof:
-        totals = self._totals()
+        totals, findings = self._totals()
         for kind, once in self.once.items():
             for seq in once.repeated():
-                self.note(seq, f"a second {kind} for the same request, attempt or id")
+                findings.append(Finding(seq, f"a second {kind} for the same request, attempt or id"))
         for what, left in (
             (
                 "-issued = available + held + shortfall + revenue",
@@ -143,7 +145,8 @@ class _Fold:
             ("risk + accrued = 0", totals.risk + totals.accrued),
         ):
             if left:
-                self.note(0, f"{what} does not hold: the difference is {left} pico-UAT")
+                findings.append(Finding(0, f"{what} does not hold: the difference is {left} pico-UAT"))
+        every = sorted([*self.findings, *findings], key=lambda each: each.seq or INT64_MAX)
         return Proof(
             entries=self.entries,
             charges=self.charges,
@@ -154,8 +157,8 @@ class _Fold:
             balances={name: amount for name, amount in self.balances.items() if amount},
             open_holds=tuple(self.holds.values()),
             open_risks=tuple(self.risks.values()),
-            findings=tuple(sorted(self.findings, key=lambda each: each.seq or INT64_MAX)),
-            found=self.found,
+            findings=tuple(every[:_KEPT]),
+            found=self.found + len(findings),
         )
 
     def _chain(self, entry: Entry) -> None:
@@ -277,15 +280,15 @@ class _Fold:
         if moved != amount:
             self.note(entry.seq, f"says {amount} and moves {moved} pico-UAT of {what}")
 
-    def _totals(self) -> Totals:
-        totals = Totals()
+    def _totals(self) -> tuple[Totals, list[Finding]]:
+        totals, findings = Totals(), list[Finding]()
         for name, amount in self.balances.items():
             what = _what(name)
             if what not in Totals.__struct_fields__:
-                self.note(0, f"there is an account of an unknown kind, {name!r}")
+                findings.append(Finding(0, f"there is an account of an unknown kind, {name!r}"))
                 continue
             setattr(totals, what, getattr(totals, what) + amount)
-        return totals
+        return totals, findings
 
 
 class _Once:
