@@ -95,9 +95,11 @@ class RequestError(ClawbenchError):
         type: str,
         param: str | None = None,
         retry_after_s: float | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> None:
+        """`extra` are further members of the error body, for programs to read."""
         self.message, self.status, self.code, self.type = message, status, code, type
-        self.param, self.retry_after_s = param, retry_after_s
+        self.param, self.retry_after_s, self.extra = param, retry_after_s, extra or {}
         super().__init__(message)
 
 

@@ -47,6 +47,13 @@ def pico_per_token_from_usd_per_million(value: Decimal) -> tuple[int, bool]:
     return pico_per_token_from_usd_per_token(value / 1_000_000)
 
 
+def exact_text(pico: int) -> str:
+    """Whole pico units of USD or UAT as decimal text with no digit lost and none added: 1_500_000_000_000 → '1.5'."""
+    sign, size = ("-", -pico) if pico < 0 else ("", pico)
+    whole, part = divmod(size, PICO)
+    return f"{sign}{whole}.{part:012d}".rstrip("0") if part else f"{sign}{whole}"
+
+
 def usd_text(pico: int, places: int = 6) -> str:
     """Amount of pico-USD as decimal text with `places` digits, rounded half to even: 1_234_500_000 → '0.001234'."""
     return f"{(Decimal(pico) / PICO).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN):f}"

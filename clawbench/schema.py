@@ -29,10 +29,25 @@ class Column:
 STR, BOOL, INT, FLOAT = pl.String(), pl.Boolean(), pl.Int64(), pl.Float64()
 EXCLUDED = pl.List(pl.Struct({"offer_id": pl.String(), "reason": pl.String()}))
 
+POSTINGS = pl.List(pl.Struct({"account": pl.String(), "amount": pl.Int64()}))
+
 STATUSES: Final = ("ok", "failed", "rejected", "cancelled")
 CAUSES: Final = ("first", "retry", "fallback", "hedge")
 MATCHES: Final = ("exact", "nearest", "synthetic", "live")
 TIMINGS: Final = ("recorded", "header", "body", "duration", "profile", "live")
+LEDGER_KINDS: Final = (
+    "topup",
+    "hold",
+    "settle",
+    "late_settle",
+    "release",
+    "expire",
+    "quarantine",
+    "cost",
+    "risk",
+    "risk_resolved",
+    "adjust",
+)
 USAGE_SOURCES: Final = ("provider", "tokenizer", "estimate")
 OUTCOMES: Final = (
     "ok",
@@ -91,8 +106,8 @@ REQUESTS: Final = (
     Column("reasoning_tokens", INT, "tokens", "part of the output", _TOKENS_NULL),
     Column("usage_source", STR, "", " | ".join(USAGE_SOURCES), "no token counts"),
     Column("cost_pico_usd", INT, "1e-12 USD", "upstream cost of all attempts", "a price or a token count is unknown"),
-    Column("charge_pico_uat", INT, "1e-12 UAT", "what the account was charged", "no ledger in force"),
-    Column("held_pico_uat", INT, "1e-12 UAT", "what was held for it", "no ledger in force"),
+    Column("charge_pico_uat", INT, "1e-12 UAT", "what the account was charged", "nothing was held, or quarantined"),
+    Column("held_pico_uat", INT, "1e-12 UAT", "what was held for it", "rejected before anything was held"),
     Column("quality", FLOAT, "score", "quality of the answer", "not scored"),
     Column("scorer", STR, "", "what scored it", "not scored"),
 )
@@ -138,14 +153,19 @@ DECISIONS: Final = (
 )
 
 LEDGER: Final = (
-    Column("entry_id", STR, "", "unique"),
+    Column("entry_id", STR, "", "cell and place in its log, from 1: unique, and in order within a cell"),
     Column("t_s", FLOAT, "s", "when"),
-    Column("account", STR, "", "whose"),
+    Column("account", STR, "", "the client's; of a cost or a risk the platform's account that it is booked on"),
     Column("request_id", STR, "", "the request", "a top-up"),
-    Column("attempt", INT, "", "the attempt", "not of one attempt"),
-    Column("kind", STR, "", "hold | settle | release | top_up"),
-    Column("amount_pico_uat", INT, "1e-12 UAT", "signed"),
-    Column("balance_pico_uat", INT, "1e-12 UAT", "after it"),
+    Column("attempt", INT, "", "the attempt, of a cost or a risk", "not of one attempt"),
+    Column("kind", STR, "", " | ".join(LEDGER_KINDS)),
+    Column("amount_pico_uat", INT, "1e-12 UAT", "what the account has more, available and held together; of a hold 0"),
+    Column("balance_pico_uat", INT, "1e-12 UAT", "available, held and shortfall together, after it"),
+    Column("at_us", INT, "µs since 1970", "when, as the ledger keeps it"),
+    Column("ref", STR, "", "what makes it unique of its kind: hold, attempt, external id, entry"),
+    Column("postings", POSTINGS, "", "which accounts it moves, by how many pico-UAT; they sum to 0", None),
+    Column("detail", STR, "", "JSON: amounts and, of a charge, all that it can be derived from again"),
+    Column("hash", STR, "", "SHA-256 over the previous entry's hash and this entry"),
 )
 
 CHUNKS: Final = (

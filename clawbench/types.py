@@ -119,6 +119,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     raw: dict[str, Any] | None = None  # the provider's own object, unchanged
+    estimated: bool = False  # the provider did not count: these are ours
 
 
 class ToolCall(Struct, frozen=True):

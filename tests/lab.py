@@ -8,14 +8,20 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from clawbench.billing.attempt_bills import Biller
+from clawbench.billing.charge import terms
+from clawbench.billing.ledger.memory import MemoryLedger
+from clawbench.billing.offer_prices import OfferPrices
 from clawbench.catalog.catalog import Catalog
 from clawbench.clock import Clock, LoopClock, run_virtual
 from clawbench.errors import UpstreamError
 from clawbench.experiments.client import Answer, ask
+from clawbench.gateway.holds import Holds
 from clawbench.gateway.limits import Limits
 from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import MemoryWriter
+from clawbench.money import PICO
 from clawbench.routing.router import Router
 from clawbench.server.app import App
 from clawbench.transports.protocol import Transport
@@ -33,14 +39,15 @@ def offer(
     price: tuple[int, int] | None = (1, 1),
     ttft_s: float = 1.0,
     rate: float = 50.0,
+    upstream: str | None = None,
     **more: Any,
 ) -> Offer:
-    """An offer; `price` in whole USD per million tokens (input, output)."""
+    """An offer; `price` in whole USD per million tokens (input, output), `upstream` its provider's name of it."""
     return Offer(
         id=f"{name}/{model}",
         provider=name,
         model=model,
-        upstream_model=model,
+        upstream_model=upstream or model,
         base_url=f"https://{name}.example/v1",
         rates=Rates(input=price[0] * 1_000_000, output=price[1] * 1_000_000) if price else None,
         profile=LatencyProfile(
@@ -116,6 +123,19 @@ class ScriptedTransport:
     async def aclose(self) -> None: ...
 
 
+EPOCH_S = 1_700_000_000
+CREDIT_PICO_UAT = 1_000 * PICO
+
+
+def billed(offers: Sequence[Offer], clock: Clock, default_output_max: int | None = None) -> tuple[MemoryLedger, Holds]:
+    """A ledger in which the account "local" has 1,000 UAT, and holds in it, billed by the offers' prices."""
+    ledger = MemoryLedger(lambda: int((EPOCH_S + clock.now()) * 1_000_000))
+    ledger.books.top_up("local", "credit", CREDIT_PICO_UAT)
+    return ledger, Holds(
+        ledger, Biller(OfferPrices(offers), terms()), epoch_s=EPOCH_S, default_output_max=default_output_max
+    )
+
+
 class Lab:
     """One gateway in a virtual loop, with what it recorded."""
 
@@ -126,42 +146,51 @@ class Lab:
         *,
         strategy: str = "round_robin",
         limits: Limits | None = None,
+        default_output_max: int | None = None,
         in_front: Callable[[Transport, Clock], Transport] = lambda transport, clock: transport,
     ) -> None:
         self.clock = LoopClock()
         self.transport = ScriptedTransport(scripts, self.clock)
         self.writer = MemoryWriter()
         self.router = Router(Catalog(offers), default_strategy=strategy)
+        self.ledger, self.holds = billed(offers, self.clock, default_output_max)
         gateway = Gateway(
             router=self.router,
             wire_for=wire_for,
             transport=in_front(self.transport, self.clock),
             clock=self.clock,
             recorder=Recorder(self.writer, RunContext(strategy=strategy)),
+            holds=self.holds,
             limits=limits,
         )
-        self.app = App(gateway, ids=lambda: "live-1", epoch_s=1_700_000_000)
+        self.app = App(gateway, ids=lambda: "live-1", epoch_s=EPOCH_S)
         self._sent = 0
 
-    async def ask(self, body: dict[str, Any] | bytes) -> Answer:
+    async def ask(self, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None) -> Answer:
         """One chat request; its status, headers and body."""
         self._sent += 1
         name = str(self._sent)
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        return await ask(self.app, raw, RequestContext(request_id=f"r{name}", draw_key=name), keep=True)
+        return await ask(
+            self.app, raw, RequestContext(request_id=f"r{name}", draw_key=name), keep=True, headers=headers
+        )
 
     def frame(self, table: str) -> pl.DataFrame:
         return self.writer.frame(table)
 
 
 def in_lab(
-    offers: Sequence[Offer], scripts: dict[str, Any], *bodies: dict[str, Any] | bytes, **options: Any
+    offers: Sequence[Offer],
+    scripts: dict[str, Any],
+    *bodies: dict[str, Any] | bytes,
+    headers: dict[str, str] | None = None,
+    **options: Any,
 ) -> tuple[list[Answer], Lab]:
     """Asks `bodies` one after another in a fresh lab, in virtual time; the answers and the lab."""
 
     async def main() -> tuple[list[Answer], Lab]:
         lab = Lab(offers, scripts, **options)
-        return [await lab.ask(body) for body in bodies], lab
+        return [await lab.ask(body, headers) for body in bodies], lab
 
     return run_virtual(main)
 
@@ -171,27 +200,31 @@ def chat(model: str = "m", *, stream: bool = False, text: str = "Say hello.", **
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}], **more}
 
 
-def completion(text: str = "Hello.", *, at_s: float = 1.0, usage: dict[str, Any] | None = None) -> Played:
-    """A provider's whole answer after `at_s` seconds."""
+def completion(
+    text: str = "Hello.", *, at_s: float = 1.0, usage: dict[str, Any] | None = None, served: str = "m"
+) -> Played:
+    """A provider's whole answer after `at_s` seconds; `usage` {}: without one."""
     body = {
         "id": "up-1",
         "object": "chat.completion",
         "created": 1,
-        "model": "served",
+        "model": served,
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-        "usage": usage or {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15} if usage is None else usage,
     }
+    if not body["usage"]:
+        del body["usage"]
     return Played([(at_s, msgspec.json.encode(body))])
 
 
-def frames(*texts: str, done: bool = True, finish: bool = True) -> list[bytes]:
+def frames(*texts: str, done: bool = True, finish: bool = True, usage: bool = True) -> list[bytes]:
     """A provider's stream: one frame a text, then finish reason, usage and end marker."""
-    head = {"id": "up-1", "object": "chat.completion.chunk", "created": 1, "model": "served"}
+    head = {"id": "up-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     found = [{**head, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]} for text in texts]
     if finish:
         found.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        usage = {"prompt_tokens": 10, "completion_tokens": len(texts), "total_tokens": 10 + len(texts)}
-        found.append({**head, "choices": [], "usage": usage})
+        counts = {"prompt_tokens": 10, "completion_tokens": len(texts), "total_tokens": 10 + len(texts)}
+        found += [{**head, "choices": [], "usage": counts}] if usage else []
     data = [b"data: " + msgspec.json.encode(frame) + b"\n\n" for frame in found]
     return [*data, b"data: [DONE]\n\n"] if done else data
 

@@ -9,19 +9,25 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
+from clawbench.types import Usage
 from clawbench.usage.buckets import Uses
 from clawbench.wires.event_stream import FrameSplitter
 from clawbench.wires.json_lines import LineSplitter
 from clawbench.wires.sse import SseSplitter
 
 _NONE: Final = Raw()
-_MARKS: Final = re.compile(rb'sage|"meta"|eval_count|groundingMetadata|executed_tools')
+_WORDS: Final = (b"sage", b'"meta"', b"eval_count", b"groundingMetadata", b"executed_tools")
+_MARKS: Final = re.compile(b"|".join(_WORDS))
 """An event without any of these says nothing that is billed."""
+
+_HELD_BYTES_MAX: Final = 64 * 1024
+"""So much of a stream is looked through at a time: most of it says nothing, and searching is cheap in large pieces."""
 
 _OF_RESPONSES: Final = {
     "web_search_call": "web_search",
@@ -74,6 +80,22 @@ def of_body(dialect: str, body: bytes) -> Evidence:
     return gathered.evidence(stream=False)
 
 
+def of_counts(usage: Usage | None, *, stream: bool) -> Evidence:
+    """The evidence of counts that a translation made, in OpenAI's terms; for dialects whose own nobody here reads."""
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return Evidence(stream=stream)
+    counts = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens or 0,
+            "cache_write_tokens": usage.cache_write_tokens or 0,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+    }
+    return Evidence(usage=(msgspec.json.encode(counts),), stream=stream)
+
+
 class StreamEvidence:
     """Gathers the evidence of one streamed body: `feed` for every chunk in order, `evidence` at the end.
 
@@ -81,22 +103,37 @@ class StreamEvidence:
     kept until its end, up to a limit that no usage lies behind in practice.
     """
 
-    __slots__ = ("_framed", "_gathered", "_plain", "_splitter", "_started")
+    __slots__ = ("_framed", "_gathered", "_held", "_held_bytes", "_is_sse", "_plain", "_splitter", "_started")
 
     def __init__(self, dialect: str) -> None:
         self._gathered = _Gathered(dialect)
         self._framed = FrameSplitter() if dialect in _FRAMED else None
         self._splitter = LineSplitter() if dialect in _LINES else SseSplitter()
         self._plain = bytearray()
-        self._started = self._framed is not None or dialect in _LINES
+        self._is_sse = self._framed is None and dialect not in _LINES
+        self._started = not self._is_sse
+        self._held: list[bytes] = []
+        self._held_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Bytes of the body; any split into chunks gives the same evidence."""
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _HELD_BYTES_MAX:
+            self._look()
+
+    def _look(self) -> None:
+        """Looks through what is held."""
+        data = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
         if not self._started:
             if self._plain or data.lstrip()[:1] in (b"{", b"["):
                 self._plain += data[: max(_PLAIN_BYTES_MAX - len(self._plain), 0)]
                 return
             self._started = bool(data.strip())
+        if self._is_sse and b"\r" not in data:
+            data = _telling(data)
         if self._framed is not None:
             events = [_unwrapped(frame.payload) for frame in self._framed.feed(data)]
         else:
@@ -107,12 +144,33 @@ class StreamEvidence:
 
     def evidence(self) -> Evidence:
         """What there was; call once, when the body has ended."""
+        self._look()
         left = self._splitter.unfinished()
         if left is not None and _MARKS.search(left.data):
             self._gathered.add(left.data)
         for text in _answers(bytes(self._plain)):
             self._gathered.add(text)
         return self._gathered.evidence(stream=True)
+
+
+def _telling(data: bytes) -> bytes:
+    """The data without the whole events in its middle that say nothing billed; its first and last event may be torn."""
+    first, last = data.find(b"\n\n") + 2, data.rfind(b"\n\n") + 2
+    if first == 1 or first == last:
+        return data
+    spans = {
+        (data.rfind(b"\n\n", 0, at) + 2, data.find(b"\n\n", at) + 2)
+        for word in _WORDS
+        for at in _places(word, data, first, last)
+    }
+    return b"".join((data[:first], *(data[start:end] for start, end in sorted(spans)), data[last:]))
+
+
+def _places(word: bytes, data: bytes, start: int, end: int) -> Iterator[int]:
+    at = data.find(word, start, end)
+    while at >= 0:
+        yield at
+        at = data.find(word, at + 1, end)
 
 
 class _Gathered:

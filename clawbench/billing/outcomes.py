@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from clawbench.billing.charge import ChargeOverflow, Cost, Served, Terms, Unpriced, charge_pico_uat, cost_of
 from clawbench.billing.price_book import PriceBook
+from clawbench.billing.tokens import BY_SIZE, BYTES_PER_TOKEN
 from clawbench.errors import UpstreamError
 from clawbench.money import PICO
 from clawbench.usage.buckets import Buckets, Counted, Part, Uses
@@ -35,8 +36,6 @@ Outcome = Literal[
 HoldState = Literal["settled", "released", "open"]
 Difference = Literal["equal", "rounded", "differs"]
 
-ESTIMATOR: Final = "utf8-bytes-over-4/1"
-_BYTES_PER_TOKEN: Final = 4
 _EQUAL_PICO_USD: Final = 1_000  # 1e-9 USD
 _ROUNDED_PICO_USD: Final = PICO // 1000  # 0.001 USD
 
@@ -58,7 +57,8 @@ class Ending(Struct, frozen=True, kw_only=True):
 
     `error` is None for an answer that came to its end; `has_content` says whether any of it was output, `complete`
     whether a stream was whole; `blocked` that the provider refused the prompt behind a status of 200.
-    `delivered_bytes` is the UTF-8 size of the output so far, for estimates.
+    `delivered_bytes` is the UTF-8 size of the output so far, for estimates; `delivered_tokens` what a tokenizer makes
+    of that output, None where nobody asked one.
     """
 
     status: int | None = 200
@@ -67,6 +67,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     complete: bool = True
     blocked: bool = False
     delivered_bytes: int = 0
+    delivered_tokens: int | None = None
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -197,7 +198,9 @@ def _estimate(
     payer: Literal["client", "platform"],
 ) -> Bill:
     """Known input exactly, else as estimated at admission, plus the delivered output by its size; at most the hold."""
-    delivered = -(-ending.delivered_bytes // _BYTES_PER_TOKEN)
+    delivered = ending.delivered_tokens
+    if delivered is None:
+        delivered = -(-ending.delivered_bytes // BYTES_PER_TOKEN)
     known = _known_input(counted)
     if known is None:
         buckets = Buckets(uncached_input=hold.input_tokens or 0, output_text=delivered)
@@ -249,7 +252,7 @@ def _input_cost(book: PriceBook, counted: Counted, served: Served) -> Fraction |
 def _risk(book: PriceBook, served: Served, hold: Hold) -> Fraction:
     """The estimated prompt at its price; zero where neither is known: the flag says that there is a risk."""
     buckets = Buckets(uncached_input=hold.input_tokens or 0)
-    cost = cost_of(book, Counted(normaliser=ESTIMATOR, parts=(Part(buckets),)), served)
+    cost = cost_of(book, Counted(normaliser=BY_SIZE, parts=(Part(buckets),)), served)
     return cost.pico_usd if isinstance(cost, Cost) else Fraction(0)
 
 

@@ -124,7 +124,7 @@ class PriceBook:
     def __init__(self, rows: Iterable[Tariff]) -> None:
         """Raises `BadPriceBook`."""
         self.rows = tuple(rows)
-        self.id = f"sha256:{sha256(msgspec.json.encode(self.rows, order='sorted')).hexdigest()}"
+        self.id = f"sha256:{sha256(self.text).hexdigest()}"
         self._named: dict[tuple[str, str], list[CompiledRow]] = {}
         self._patterns: dict[str, list[tuple[str, CompiledRow]]] = {}
         self._resolved: dict[tuple[str, str], list[CompiledRow]] = {}
@@ -138,6 +138,11 @@ class PriceBook:
                 ids.add(row.id)
             except ValueError as error:
                 raise BadPriceBook(f"price book row {tariff.provider}/{'|'.join(tariff.models)}: {error}") from None
+
+    @property
+    def text(self) -> bytes:
+        """The canonical JSON of the rows, which the id is the hash of."""
+        return msgspec.json.encode(self.rows, order="sorted")
 
     @classmethod
     def from_json(cls, text: bytes) -> PriceBook:

@@ -73,6 +73,11 @@ class CompiledTable:
                 return rates, name
         return self._rates, self._name
 
+    def reachable(self) -> list[tuple[int, RatesByBucket]]:
+        """Every table of rates that can come into force, with the prompt's least size (tokens) for it."""
+        found = [(0, self._rates), *((least, rates) for least, rates, _ in self._tiers)]
+        return found + [each for *_, table in self._windows for each in table.reachable()]
+
 
 def compile_table(
     name: str, rates: dict[str, int], tiers: tuple[LongContext, ...], windows: tuple[Window, ...]

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from clawbench.billing.amounts import usd
 from clawbench.billing.charge import ChargeOverflow, Served, Terms, charge_pico_uat, terms
 from clawbench.billing.evidence import Evidence
 from clawbench.billing.outcomes import Bill, Ending, Hold, decide
@@ -120,21 +121,6 @@ def _worked(row: Vector, sheet: PriceSheet) -> WorkedBill:
         reasons=bill.reasons,
         differences=tuple(_differences(row, bill, buckets)),
     )
-
-
-def usd(pico_usd: Fraction) -> str:
-    """An exact amount of USD as decimal text, or as a fraction where no decimal is exact."""
-    amount = pico_usd / PICO
-    rest, places = amount.denominator, 0
-    for prime in (2, 5):
-        power = 0
-        while rest % prime == 0:
-            rest, power = rest // prime, power + 1
-        places = max(places, power)
-    if rest != 1:
-        return str(amount)
-    digits = str(amount.numerator * 10**places // amount.denominator).rjust(places + 1, "0")
-    return f"{digits[:-places]}.{digits[-places:]}" if places else digits
 
 
 def _billed(row: Vector, sheet: PriceSheet) -> tuple[Bill, Counted]:

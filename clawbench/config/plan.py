@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field, structs
 
+from clawbench.config.billing import BillingTable
 from clawbench.config.emulator import EmulatorProfileTable, shipped_profiles
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.read import convert, load, with_overrides
@@ -220,6 +221,7 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workload: WorkloadTable = WorkloadTable()
     gateway: GatewayTable = GatewayTable()
     routing: RoutingTable = RoutingTable()
+    billing: BillingTable = BillingTable()
     offers: list[OfferTable] = []
     recorded_offers: RecordedOffersTable | None = None
     network: NetworkTable | None = None  # None: nothing of this plan is ever called over a network
@@ -236,6 +238,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     cassettes: tuple[Path, ...]
     price_maps: tuple[Path, ...]
     prompt_file: Path | None
+    price_book: Path | None  # of published prices
     offers: tuple[Offer, ...]
     emulated: dict[str, Profile]  # by offer id, where the plan says how the emulator plays it
 
@@ -286,6 +289,7 @@ def _plan(data: dict[str, Any], *, path: Path) -> Plan:
         hash=sha256(msgspec.json.encode(_values(table), order="deterministic")).hexdigest(),
         cassettes=tuple(base / cassette for cassette in table.replay.cassettes),
         price_maps=tuple(base / price_map for price_map in _price_maps(table)),
+        price_book=None if table.billing.price_book is None else base / table.billing.price_book,
         prompt_file=None if prompts == "recorded" else base / prompts,
         offers=offers,
         emulated=emulated,
@@ -339,6 +343,8 @@ def _check(table: PlanTable) -> None:
         check_strategy(strategy)
     check_strategy(table.gateway.default_strategy)
     table.routing.settings(strict=False)
+    table.billing.terms()
+    table.billing.credit_pico_uat()
     for key, values in (("strategies", table.strategies), ("seeds", table.seeds)):
         if not values:
             raise PlanError(f"{key} is empty; give at least one")
@@ -372,7 +378,7 @@ def check_strategy(strategy: str) -> None:
 
 
 def _check_files(plan: Plan) -> None:
-    for path in (*plan.cassettes, *plan.price_maps, *([plan.prompt_file] if plan.prompt_file else [])):
+    for path in (*plan.cassettes, *plan.price_maps, *filter(None, (plan.prompt_file, plan.price_book))):
         if not path.exists():
             way_out = plan.table.replay.missing or "Paths in a plan are relative to the plan's file."
             raise PlanError(f"{plan.path}: {path} does not exist. {way_out}")

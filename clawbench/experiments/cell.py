@@ -12,13 +12,17 @@ from itertools import count
 
 from msgspec import Struct
 
+from clawbench.billing.ledger.memory import MemoryLedger
+from clawbench.billing.ledger.protocol import Entry, Ledger
 from clawbench.clock import Clock
 from clawbench.experiments.baselines import router_for
 from clawbench.experiments.client import Answer, ask, client_body
 from clawbench.experiments.prepare import Prepared
+from clawbench.gateway.holds import Holds
+from clawbench.gateway.ledger_rows import LedgerRows
 from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.quotas import Quotas
-from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
+from clawbench.gateway.recorder import LOCAL_ACCOUNT, Recorder, RequestContext, RunContext
 from clawbench.gateway.records import RecordWriter
 from clawbench.rng import stream
 from clawbench.routing.router import Router
@@ -33,7 +37,10 @@ from clawbench.workloads.protocol import Arrival
 
 # Answers are stamped with this plus virtual seconds, so that the same seed gives the same bytes.
 VIRTUAL_EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z
+ACCOUNT = "bench"
 PROGRESS_EVERY = 200
+ENTRIES_REMEMBERED = 50_000  # by a ledger in memory: how far back a request's name is known
+_US = 1_000_000
 BODIES_REMEMBERED = 65_536
 
 
@@ -75,9 +82,14 @@ def build_app(
     writer: RecordWriter,
     run_id: str,
     ids: Callable[[], str],
+    ledger: Ledger | None = None,
+    ledger_waits: bool = False,
     epoch_s: int = VIRTUAL_EPOCH_S,
 ) -> App:
-    """The app of `serve` and of every cell: the same, but for clock, transport and writer."""
+    """The app of `serve` and of every cell: the same, but for clock, transport, writer and ledger.
+
+    Without a ledger, one in memory, where callers without an account of their own have the plan's credit.
+    """
     table, quotas = prepared.plan.table, Quotas()
     router = build_router(prepared, strategy=strategy, seed=seed, quotas=quotas)
     faults = prepared.plan.faults
@@ -94,11 +106,32 @@ def build_app(
         transport=with_faults(prepared, transport, clock, seed=seed),
         clock=clock,
         recorder=Recorder(writer, context),
+        holds=Holds(
+            ledger or credited(prepared, clock, account=LOCAL_ACCOUNT, epoch_s=epoch_s),
+            prepared.biller,
+            epoch_s=epoch_s,
+            waits=ledger_waits,
+            default_output_max=table.billing.default_max_completion_tokens,
+        ),
         limits=table.gateway.limits(),
         quotas=quotas,
         seed=seed,
     )
     return App(gateway, ids=ids, epoch_s=epoch_s)
+
+
+def credited(
+    prepared: Prepared,
+    clock: Clock,
+    *,
+    account: str,
+    epoch_s: int,
+    sink: Callable[[Entry, bytes], None] | None = None,
+) -> MemoryLedger:
+    """A ledger in memory, whose account has the plan's credit. `sink` is given every entry."""
+    ledger = MemoryLedger(lambda: int((epoch_s + clock.now()) * _US), window=ENTRIES_REMEMBERED, sink=sink)
+    ledger.books.top_up(account, "credit of the plan", prepared.plan.table.billing.credit_pico_uat())
+    return ledger
 
 
 def build_router(prepared: Prepared, *, strategy: str, seed: int, quotas: Quotas) -> Router:
@@ -150,7 +183,9 @@ async def run_cell(
 ) -> CellResult:
     """Runs the cell to its end and closes `writer`. Raises `WriteFailed`; nothing else on purpose."""
     transport = prepared.transport(clock, seed=cell.seed, paced=paced)
+    entries = LedgerRows(writer, prefix=cell.id, epoch_s=VIRTUAL_EPOCH_S)
     numbers = count()
+    ledger = credited(prepared, clock, account=ACCOUNT, epoch_s=VIRTUAL_EPOCH_S, sink=entries.add)
     app = build_app(
         prepared,
         transport,
@@ -158,6 +193,7 @@ async def run_cell(
         seed=cell.seed,
         clock=clock,
         writer=writer,
+        ledger=ledger,
         run_id=run_id,
         ids=lambda: f"{cell.id}-other-{next(numbers)}",
     )
@@ -213,7 +249,7 @@ class _Drive:
         context = RequestContext(
             request_id=f"{self._cell.id}-{arrival.index:07d}",
             draw_key=str(arrival.index),
-            account="bench",
+            account=ACCOUNT,
             t_scheduled_s=t_scheduled_s,
         )
         try:

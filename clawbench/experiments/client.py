@@ -5,6 +5,8 @@ The instants that matter are recorded by the gateway; the client checks that a w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import structs
 
 from clawbench.gateway.recorder import RequestContext
@@ -45,8 +47,10 @@ def client_body(request: ChatRequest, model: str) -> bytes:
     return _CLIENT.encode(request, structs.replace(_NOBODY, upstream_model=model)).body
 
 
-async def ask(app: App, body: bytes, context: RequestContext, *, keep: bool = False) -> Answer:
-    """One chat request; `keep` holds on to headers and body, for whoever wants to read them."""
+async def ask(
+    app: App, body: bytes, context: RequestContext, *, keep: bool = False, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """One chat request, with further `headers`; `keep` holds on to headers and body, for whoever wants to read them."""
     answer = Answer(keep=keep)
     sent = False
 
@@ -57,7 +61,10 @@ async def ask(app: App, body: bytes, context: RequestContext, *, keep: bool = Fa
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    await app(_scope(context), receive, answer.send)
+    scope = _scope(context)
+    if headers:
+        scope["headers"] += [(name.encode(), value.encode()) for name, value in headers.items()]
+    await app(scope, receive, answer.send)
     return answer
 
 

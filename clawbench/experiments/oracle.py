@@ -16,15 +16,17 @@ from msgspec import Struct
 
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.intervals import over_seeds
+from clawbench.billing.outcomes import Hold
 from clawbench.clock import Clock, LoopClock, run_virtual
 from clawbench.config.plan import Plan
 from clawbench.errors import RequestError, UpstreamError, UsageError
-from clawbench.experiments.cell import Bodies, build_router, model_reference, with_faults
+from clawbench.experiments.cell import VIRTUAL_EPOCH_S, Bodies, build_router, model_reference, with_faults
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.gateway.admission import shape_of
 from clawbench.gateway.attempt import Attempt
 from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import AttemptFacts
+from clawbench.money import INT64_MAX
 from clawbench.rng import stream
 from clawbench.routing.router import Lease, Router
 from clawbench.routing.strategies import STRATEGIES
@@ -155,7 +157,7 @@ async def _asked_everywhere(prepared: Prepared, seed: int) -> list[Hindsight]:
         transport = with_faults(prepared, prepared.transport(clock, seed=seed, paced=False), clock, seed=seed)
         for offer in _eligible(router, request):
             asking = _ask(
-                offer, request, arrival.index, transport, clock, deadline_s=clock.now() + timeout_s, seed=seed
+                prepared, offer, request, arrival.index, transport, clock, deadline_s=clock.now() + timeout_s, seed=seed
             )
             tasks.append(loop.create_task(asking))
     return [await task for task in tasks]
@@ -174,7 +176,15 @@ def _eligible(router: Router, request: ChatRequest) -> Iterator[Offer]:
 
 
 async def _ask(
-    offer: Offer, request: ChatRequest, index: int, transport: Transport, clock: Clock, *, deadline_s: float, seed: int
+    prepared: Prepared,
+    offer: Offer,
+    request: ChatRequest,
+    index: int,
+    transport: Transport,
+    clock: Clock,
+    *,
+    deadline_s: float,
+    seed: int,
 ) -> Hindsight:
     """One attempt, without a second one."""
     began_s = clock.now()
@@ -193,7 +203,13 @@ async def _ask(
             await attempt.aclose()
     except UpstreamError as error:
         return Hindsight(seed, index, offer.id, error.outcome, None, None, None)
-    attempt.settle()
+    biller, unlimited = prepared.biller, Hold(pico_uat=INT64_MAX)
+    attempt.note_bill(
+        biller.bill(
+            offer, attempt.ending(), attempt.evidence(), at_s=VIRTUAL_EPOCH_S + began_s, model=attempt.model_served,
+            hold=unlimited,
+        )
+    )  # fmt: skip
     first_s, end_s, cost = facts.t_first_token_s, facts.t_end_s, facts.cost_pico_usd
     return Hindsight(
         seed,

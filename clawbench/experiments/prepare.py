@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
+from clawbench.billing.attempt_bills import Biller
+from clawbench.billing.offer_prices import OfferPrices
+from clawbench.billing.price_book import BadPriceBook, PriceBook
 from clawbench.cassettes.matching import key
 from clawbench.cassettes.store import BoundStore, CassetteStore, open_store
 from clawbench.catalog.catalog import Catalog
@@ -42,7 +43,8 @@ class Prepared:
         self.ineligible = {} if synthetic else {**self.store.ineligible, **self.store.unrecorded}
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
-        self.prices = _price_book(offers)
+        self.biller = _biller(plan, offers)
+        self.prices = _price_book(self.biller, offers)
         self.warnings = [*_only_read(opened), *_warnings(offers, self.ineligible, prices)]
 
     def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport | EmulatorTransport:
@@ -173,11 +175,19 @@ def _named(plan: Plan, opened: CassetteStore) -> list[dict[str, Any]]:
     return [{"path": paths, "hash": opened.digest(), "files": len(opened.files), "interactions": len(opened.entries)}]
 
 
-def _price_book(offers: list[Offer]) -> dict[str, Any]:
-    """The prices in force: a hash over every offer's rates, and where they are from."""
-    book = sorted((offer.id, msgspec.to_builtins(offer.rates)) for offer in offers)
+def _biller(plan: Plan, offers: list[Offer]) -> Biller:
+    """What the gateway bills by: the plan's price book, the offers' own prices, its terms. Raises `PlanError`."""
+    listed = PriceBook.from_json(plan.price_book.read_bytes()).rows if plan.price_book is not None else ()
+    try:
+        return Biller(OfferPrices(offers, listed), plan.table.billing.terms())
+    except BadPriceBook as error:
+        raise PlanError(f"{plan.path}: {error}") from None
+
+
+def _price_book(biller: Biller, offers: list[Offer]) -> dict[str, Any]:
+    """The prices in force: the hash of the book that every charge cites, and where its figures are from."""
     return {
-        "hash": sha256(msgspec.json.encode(book)).hexdigest(),
+        "hash": biller.prices.book.id.removeprefix("sha256:"),
         "sources": sorted({offer.price_source for offer in offers if offer.price_source}),
     }
 

@@ -2,7 +2,8 @@
 
     <out>/<plan name>-<first 12 of run id>[-2, -3, …]/
         manifest.json
-        cells/<cell id>/{requests,attempts,decisions}-00000.parquet …, done.json
+        cells/<cell id>/{requests,attempts,decisions,ledger}-00000.parquet …, done.json
+        price-books/<hash>.json
         report.html
 
 A cell is written in a hidden folder and gets its name when it is finished, so what stands under its name is whole.
@@ -93,6 +94,17 @@ class RunWriter:
     def drop_cell(self, cell_id: str) -> None:
         """Nothing half-written is left of a cell that did not finish."""
         shutil.rmtree(self._unfinished(cell_id), ignore_errors=True)
+
+    def write_price_book(self, book_id: str, text: bytes) -> None:
+        """A price book that charges cite, as the bytes that its hash is of."""
+        path = self.path / "price-books" / f"{book_id.removeprefix('sha256:')}.json"
+        temporary = path.with_suffix(".tmp")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            temporary.write_bytes(text)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise WriteFailed(f"Could not write {path}: {error}") from error
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         path = self.path / "manifest.json"

@@ -78,6 +78,8 @@ def run_plan(
     progress = progress or Silence()
     prepared = prepare(plan)
     writer = (RunWriter.resumed if resume else RunWriter.fresh)(out, plan.name, plan.run_id)
+    book = prepared.biller.prices.book
+    writer.write_price_book(book.id, book.text)
     cells = cells_of(plan)
     finished: list[dict[str, Any]] = []
     progress.start(len(cells) * plan.table.workload.requests)

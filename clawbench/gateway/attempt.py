@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator, Sequence
 
 from msgspec import structs
 
-from clawbench.billing.prices import cost_pico_usd
+from clawbench.billing.attempt_bills import AttemptBill
+from clawbench.billing.evidence import Evidence, StreamEvidence, of_body, of_counts
+from clawbench.billing.outcomes import Ending
 from clawbench.errors import UpstreamError
 from clawbench.gateway.recorder import AttemptFacts
 from clawbench.routing.router import Lease
 from clawbench.transports.protocol import Transport
-from clawbench.types import ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd
+from clawbench.types import ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd, Usage
+from clawbench.wires.gemini_reply import PROMPT_BLOCKED
 from clawbench.wires.protocol import StreamDecoder, Wire
 
 
@@ -24,8 +27,8 @@ class Attempt:
     """Call `send`, then `completion`, or `open_stream` and `batches`. `facts` holds what is known so far."""
 
     __slots__ = (
-        "_arrivals", "_broken", "_decoder", "_early", "_idle_timeout_s", "_lost", "_reply", "_wire", "end", "facts",
-        "lease",
+        "_arrivals", "_broken", "_completion", "_decoder", "_delivered", "_early", "_evidence", "_gathered",
+        "_idle_timeout_s", "_lost", "_reply", "_wire", "end", "facts", "failure", "lease",
     )  # fmt: skip
 
     _reply: HttpReply
@@ -39,6 +42,11 @@ class Attempt:
         self._lost: tuple[str, ...] = ()  # what the dialect could not say
         self._idle_timeout_s: float | None = None  # None: gaps are not watched
         self.end: StreamEnd | None = None
+        self.failure: UpstreamError | None = None  # why there is no whole answer; None while and where there is one
+        self._completion: Completion | None = None
+        self._evidence: Evidence | None = None
+        self._gathered: StreamEvidence | None = None
+        self._delivered: list[str] = []  # the pieces of a stream's output
 
     async def send(self, request: ChatRequest, transport: Transport, *, draw_key: str, deadline_s: float) -> None:
         """Returns when a status below 400 has come, with the body still under way."""
@@ -58,13 +66,15 @@ class Attempt:
     async def completion(self) -> Completion:
         """The whole answer of a call that was not streamed."""
         body = await self._body()
-        completion = self._wire.decode(self._reply.status, self._reply.headers, body)
+        self._evidence = of_body(self._wire.name, body)
+        completion = self._completion = self._wire.decode(self._reply.status, self._reply.headers, body)
         self.facts.usage, self.facts.notes = completion.usage, self._lost + completion.notes
         return completion
 
     async def open_stream(self, *, idle_timeout_s: float) -> None:
         """Reads up to the first output, or to the end of an answer that has none; gaps are watched from there on."""
         self._decoder = self._wire.stream()
+        self._gathered = StreamEvidence(self._wire.name)
         while self.facts.t_first_token_s is None:
             deltas = await self._next()
             if deltas is None:
@@ -85,11 +95,67 @@ class Attempt:
         """Gives the connection back; call in every case once `send` has returned without raising."""
         await self._reply.aclose()
 
-    def settle(self) -> None:
-        """Prices what the provider counted. A failure without usage costs nothing as far as anyone can know."""
-        facts = self.facts
-        failed_unpriced = facts.usage is None and facts.outcome != "ok"
-        facts.cost_pico_usd = 0 if failed_unpriced else cost_pico_usd(facts.usage, facts.offer.rates)
+    @property
+    def model_served(self) -> str | None:
+        """The model that the provider says it served; None where it does not say."""
+        said = self._completion or self.end
+        return said.model if said is not None else None
+
+    def evidence(self) -> Evidence:
+        """What of the reply's bytes the bill rests on; call once the attempt is over."""
+        if self._evidence is None:
+            self._evidence = self._gathered.evidence() if self._gathered is not None else Evidence()
+            self._gathered = None
+        if self._wire.name.startswith("litellm:"):
+            # Its providers' own counts are translated by litellm, each from another form: what it made of them counts.
+            return of_counts(self.facts.usage, stream=self._evidence.stream)
+        return self._evidence
+
+    def ending(self) -> Ending:
+        """How the attempt ended, for its bill."""
+        facts, end = self.facts, self.end
+        notes = end.notes if end is not None else self._completion.notes if self._completion is not None else ()
+        return Ending(
+            status=facts.http_status,
+            error=self.failure,
+            has_content=self._completion is not None or facts.t_first_token_s is not None,
+            complete=self.failure is None,
+            blocked=any(note.startswith(PROMPT_BLOCKED) for note in notes),
+        )
+
+    def delivered(self) -> list[str]:
+        """The pieces of text, reasoning and tool arguments that came, for an estimate."""
+        if self._completion is None:
+            return self._delivered
+        pieces = [
+            piece
+            for choice in self._completion.choices
+            for piece in (choice.content, choice.reasoning, choice.refusal)
+            if piece
+        ]
+        return pieces + [
+            call.name + call.arguments for choice in self._completion.choices for call in choice.tool_calls
+        ]
+
+    def note_bill(self, billed: AttemptBill) -> None:
+        """What the bill says goes into the records: cost, and counts where the provider's are missing or unusable."""
+        facts, bill = self.facts, billed.bill
+        cost = bill.cost_pico_usd
+        facts.cost_pico_usd = None if cost is None else -int(-cost // 1)
+        if billed.counted.refused and facts.usage is not None:
+            facts.notes = (*facts.notes, *(f"bad_usage: {reason}" for reason in billed.counted.refused))
+            facts.usage = None
+        if bill.outcome == "quarantine":
+            facts.notes = (*facts.notes, *(f"quarantined: {reason}" for reason in bill.reasons))
+        if billed.estimator is not None:
+            facts.usage_source = "tokenizer" if billed.estimator.startswith("tiktoken") else "estimate"
+            facts.usage = Usage(
+                input_tokens=billed.counted.buckets.input_tokens or billed.hold.input_tokens,
+                output_tokens=billed.ending.delivered_tokens,
+                estimated=True,
+            )
+        elif facts.usage is not None:
+            facts.usage_source = "provider"
 
     async def _body(self) -> bytes:
         parts: list[bytes] = []
@@ -123,16 +189,24 @@ class Attempt:
             raise UpstreamError(f"Nothing came for {idle_timeout_s:g} s.", outcome="timeout_idle") from None
 
     def _decode(self, arrived: Sequence[Chunk]) -> list[Delta]:
-        feed, facts = self._decoder.feed, self.facts
+        feed, facts, gathered = self._decoder.feed, self.facts, self._gathered
+        assert gathered is not None
+        delivered = self._delivered
         first_s, last_s = facts.t_first_token_s, facts.t_last_token_s
         deltas: list[Delta] = []
         for chunk in arrived:
             found = feed(chunk.data)
+            gathered.feed(chunk.data)
             for delta in found:
-                if delta.content or delta.has_output:
-                    last_s = chunk.t_s
-                    if first_s is None:
-                        first_s = last_s
+                if delta.content:
+                    delivered.append(delta.content)
+                elif delta.has_output:
+                    _note_output(delta, delivered)
+                else:
+                    continue
+                last_s = chunk.t_s
+                if first_s is None:
+                    first_s = last_s
             deltas += found
         facts.chunks += len(arrived)
         facts.t_first_token_s, facts.t_last_token_s, facts.t_end_s = first_s, last_s, arrived[-1].t_s
@@ -154,3 +228,12 @@ class Attempt:
 
     def _note_end(self, end: StreamEnd) -> None:
         self.facts.usage, self.facts.notes = end.usage, self._lost + end.notes
+
+
+def _note_output(delta: Delta, delivered: list[str]) -> None:
+    """Adds what a piece without text has put out."""
+    for piece in (delta.reasoning, delta.refusal):
+        if piece:
+            delivered.append(piece)
+    for call in delta.tool_calls:
+        delivered.append((call.name or "") + call.arguments)

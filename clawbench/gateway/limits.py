@@ -15,6 +15,8 @@ class Limits:
     request_timeout_s: float = 120.0  # from arrival, all attempts together
     ttft_timeout_s: float = 60.0  # from dispatch to the first output of a stream
     idle_timeout_s: float = 60.0  # between two pieces of a stream
+    drains_max: int = 64  # answers read to their end at a time after their clients have gone
+    drain_s: float = 60.0  # for how long one of them is read
     retries_max: int = 2  # further attempts at an offer that has failed, where no other one is left
     retry_wait_s_max: float = 2.0  # longest Retry-After that is waited for
     retry_share: float = 0.1  # retries to requests, over the gateway's life

@@ -7,7 +7,7 @@ once the first output has gone out there is no silent fallback.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct, structs
@@ -16,10 +16,11 @@ from clawbench.clock import Clock
 from clawbench.errors import RequestError, UpstreamError
 from clawbench.gateway.admission import shape_of
 from clawbench.gateway.attempt import Attempt
+from clawbench.gateway.holds import Holds, OpenHold
 from clawbench.gateway.limits import Limits
 from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import AttemptFacts, Recorder, RequestContext, Trace
-from clawbench.gateway.reply import CompletionReply, Reply, Served, StreamReply
+from clawbench.gateway.reply import CompletionReply, Drains, Reply, Served, StreamReply
 from clawbench.gateway.told import TIMEOUTS, request_error
 from clawbench.rng import Draws, draws
 from clawbench.routing.reference import Reference
@@ -34,7 +35,7 @@ LEASE_GRACE_S = 5.0  # how long after its deadline an attempt that was lost stil
 
 
 class Asked(Struct, frozen=True):
-    """A request on its way: what was asked, by whom, until when."""
+    """A request on its way: what was asked, by whom, until when, with how much set aside for it."""
 
     request: ChatRequest
     reference: Reference
@@ -42,6 +43,7 @@ class Asked(Struct, frozen=True):
     context: RequestContext
     trace: Trace
     deadline_s: float
+    hold: OpenHold
 
 
 class Gateway:
@@ -55,36 +57,67 @@ class Gateway:
         transport: Transport,
         clock: Clock,
         recorder: Recorder,
+        holds: Holds,
         limits: Limits | None = None,
         quotas: Quotas | None = None,
         seed: int = 0,
     ) -> None:
         self.router, self.wire_for, self.transport = router, wire_for, transport
-        self.clock, self.recorder, self.limits, self.seed = clock, recorder, limits or Limits(), seed
+        self.clock, self.recorder, self.holds = clock, recorder, holds
+        self.limits, self.seed = limits or Limits(), seed
         self.quotas = quotas or Quotas()
+        self._drains = Drains(most=self.limits.drains_max, seconds=self.limits.drain_s)
         self._requests = self._retries = 0
 
     async def handle(self, request: ChatRequest, context: RequestContext) -> Reply:
         """The answer; raises `RequestError` when there is none. The request is recorded in either case."""
         trace = self.recorder.open(request, context, at_s=self.clock.now())
         self._requests += 1
+        if request.max_output_tokens is None and self.holds.default_output_max is not None:
+            # Sent upstream, so that what is held bounds what can be billed.
+            request = structs.replace(request, max_output_tokens=self.holds.default_output_max)
         try:
             shape = shape_of(request)
             extra = request.extra
             reference = self.router.reference(request.model, models=extra.get("models"), provider=extra.get("provider"))
+            decision = self._decide(
+                reference, shape, context
+            )  # what no offer can serve is refused before money is held
             deadline_s = trace.t_arrival_s + self.limits.request_timeout_s
-            return await self._attempts(Asked(request, reference, shape, context, trace, deadline_s))
+            hold = await self.holds.open(
+                request, context, self.router.offers(reference),
+                prompt_tokens=shape.prompt_tokens, now_s=self.clock.now(), deadline_s=deadline_s,
+            )  # fmt: skip
         except RequestError as error:
-            status = "failed" if trace.attempts else "rejected"
-            trace.close(status, t_end_s=self.clock.now(), error_kind=error.code)
+            trace.close("rejected", t_end_s=self.clock.now(), error_kind=error.code)
             raise
-        except asyncio.CancelledError:
-            trace.close("cancelled", t_end_s=self.clock.now(), error_kind="client_abort")
+        except BaseException as error:
+            self._lost(trace, error)
             raise
-        except Exception:
-            # A mistake of ours: the surface answers 500 and logs it; the records must not lose the request.
+        trace.held_pico_uat = hold.held.pico_uat
+        asked = Asked(request, reference, shape, context, trace, deadline_s, hold)
+        if self.holds.waits:
+            decision = self._next(asked, [])
+        try:
+            return await self._attempts(asked, decision)
+        except RequestError as error:
+            await self._settle(asked)
+            trace.close("failed", t_end_s=self.clock.now(), error_kind=error.code)
+            raise
+        except BaseException as error:
+            await self._settle(asked)
+            self._lost(trace, error)
+            raise
+
+    def _lost(self, trace: Trace, error: BaseException) -> None:
+        """Records a request that ended by no error of its own: its client left, or the mistake is ours.
+
+        Of the latter the surface answers 500 and logs it; the records must not lose the request.
+        """
+        if isinstance(error, Exception):
             trace.close("failed", t_end_s=self.clock.now(), error_kind="internal")
-            raise
+        else:
+            trace.close("cancelled", t_end_s=self.clock.now(), error_kind="client_abort")
 
     def rejected(self, error: RequestError, context: RequestContext) -> None:
         """Records a request that a surface could not even read."""
@@ -92,20 +125,12 @@ class Gateway:
         now_s = self.clock.now()
         self.recorder.open(unread, context, at_s=now_s).close("rejected", t_end_s=now_s, error_kind=error.code)
 
-    async def _attempts(self, asked: Asked) -> Reply:
+    async def _attempts(self, asked: Asked, decision: Decision) -> Reply:
         """Offer after offer, until one has answered or nothing is left to try."""
         tried: list[str] = []
         failures: dict[str, UpstreamError] = {}
+        cause = "first"
         while True:
-            try:
-                decision, cause = self._next(asked, tried), "fallback" if tried else "first"
-            except RequestError:
-                if not failures:
-                    raise
-                again = await self._retried(asked, failures)
-                if again is None:
-                    raise request_error(failures[tried[-1]], attempts=len(asked.trace.attempts)) from None
-                decision, cause = again, "retry"
             attempt = self._begin(decision, cause, asked)
             try:
                 return await self._run(attempt, asked)
@@ -116,17 +141,34 @@ class Gateway:
                 spent = len(asked.trace.attempts) >= self.limits.attempts_max or self.clock.now() >= asked.deadline_s
                 if spent or not self._goes_on(error, asked):
                     raise request_error(error, attempts=len(asked.trace.attempts)) from error
+                decision, cause = await self._after(asked, tried, failures)
             except BaseException as error:
                 self._fail(attempt, asked, _abort() if isinstance(error, asyncio.CancelledError) else _our_mistake())
                 raise
 
+    async def _after(self, asked: Asked, tried: list[str], failures: dict[str, UpstreamError]) -> tuple[Decision, str]:
+        """The next decision and its cause; raises what the client is told where nothing is left."""
+        try:
+            return self._next(asked, tried), "fallback"
+        except RequestError:
+            again = await self._retried(asked, failures)
+            if again is None:
+                raise request_error(failures[tried[-1]], attempts=len(asked.trace.attempts)) from None
+            return again, "retry"
+
     def _next(self, asked: Asked, tried: list[str]) -> Decision:
+        return self._decide(asked.reference, asked.shape, asked.context, tried, len(asked.trace.attempts))
+
+    def _decide(
+        self,
+        reference: Reference,
+        shape: RequestShape,
+        context: RequestContext,
+        tried: Sequence[str] = (),
+        number: int = 0,
+    ) -> Decision:
         return self.router.decide(
-            asked.reference,
-            asked.shape,
-            at_s=self.clock.now(),
-            draw=partial(self._draw, asked.context, len(asked.trace.attempts)),
-            tried=tried,
+            reference, shape, at_s=self.clock.now(), draw=partial(self._draw, context, number), tried=tried
         )
 
     def _goes_on(self, error: UpstreamError, asked: Asked) -> bool:
@@ -177,6 +219,7 @@ class Gateway:
             return StreamReply(
                 self._served(attempt, asked),
                 attempt,
+                self._drains,
                 done=partial(self._stream_done, attempt, asked),
                 broke=partial(self._stream_broke, attempt, asked),
             )
@@ -186,8 +229,10 @@ class Gateway:
         finally:
             await attempt.aclose()
         self._succeed(attempt, asked)
+        await self._settle(asked, attempt)
         asked.trace.close("ok", t_end_s=self._ended_s(attempt))
-        return CompletionReply(self._served(attempt, asked), completion)
+        usage = attempt.facts.usage  # without what cannot be believed, or with our own count of what nobody counted
+        return CompletionReply(self._served(attempt, asked), structs.replace(completion, usage=usage))
 
     async def _send(self, attempt: Attempt, asked: Asked) -> None:
         await self.quotas.take(attempt.facts.offer, asked.shape.prompt_tokens)
@@ -221,25 +266,32 @@ class Gateway:
             cost_pico_usd=asked.trace.cost_pico_usd,
         )
 
-    def _stream_done(self, attempt: Attempt, asked: Asked) -> None:
+    async def _stream_done(self, attempt: Attempt, asked: Asked, is_gone: bool) -> None:
+        """The usage frame and the end marker wait for this: what the client is told is already in the ledger."""
         self._succeed(attempt, asked)
-        asked.trace.close("ok", t_end_s=self._ended_s(attempt))
+        await self._settle(asked, attempt)
+        status, kind = ("cancelled", "client_abort") if is_gone else ("ok", None)
+        asked.trace.close(status, t_end_s=self._ended_s(attempt), error_kind=kind)
 
-    def _stream_broke(self, attempt: Attempt, asked: Asked, error: BaseException) -> Exception:
+    async def _stream_broke(self, attempt: Attempt, asked: Asked, error: BaseException) -> Exception:
         """Records a stream that broke after its first output; the error that the client is told."""
         trace = asked.trace
         if isinstance(error, UpstreamError):
             self._fail(attempt, asked, error)
+            await self._settle(asked, attempt)
             told = request_error(error, attempts=len(trace.attempts))
             trace.close("failed", t_end_s=self._ended_s(attempt), error_kind=told.code)
             return told
-        if isinstance(error, Exception):
-            self._fail(attempt, asked, _our_mistake())
-            trace.close("failed", t_end_s=self.clock.now(), error_kind="internal")
-        else:
-            self._fail(attempt, asked, _abort())
-            trace.close("cancelled", t_end_s=self.clock.now(), error_kind="client_abort")
+        self._fail(attempt, asked, _our_mistake() if isinstance(error, Exception) else _abort())
+        await self._settle(asked, attempt)
+        self._lost(trace, error)
         raise error
+
+    async def _settle(self, asked: Asked, attempt: Attempt | None = None) -> None:
+        """Ends the hold by the bill of this attempt, of the last one where none is named."""
+        number = attempt.facts.number if attempt is not None else None
+        await asked.hold.close(number, model_requested=asked.request.model)
+        asked.trace.charge_pico_uat = asked.hold.charge_pico_uat
 
     def _ended_s(self, attempt: Attempt) -> float:
         """The attempt's end; now, for a body that was empty."""
@@ -248,7 +300,7 @@ class Gateway:
         return attempt.facts.t_end_s
 
     def _succeed(self, attempt: Attempt, asked: Asked) -> None:
-        attempt.settle()
+        asked.hold.bill(attempt)
         self._tell_router(attempt, asked)
 
     def _fail(self, attempt: Attempt, asked: Asked, error: UpstreamError) -> None:
@@ -260,12 +312,15 @@ class Gateway:
         facts.provenance = facts.provenance or error.provenance
         if error.status is not None:
             facts.http_status = error.status
-        attempt.settle()
+        attempt.failure = error
+        asked.hold.bill(attempt)
         self._tell_router(attempt, asked)
 
     def _tell_router(self, attempt: Attempt, asked: Asked) -> None:
         """What was seen of an attempt that is over, good or bad."""
         facts, usage, shape = attempt.facts, attempt.facts.usage, asked.shape
+        if usage is not None and usage.estimated:
+            usage = None
         tokens = usage.output_tokens if usage else None
         ttft_s = rate = cached_share = None
         if facts.t_first_token_s is not None and facts.outcome == "ok":

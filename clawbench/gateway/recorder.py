@@ -12,6 +12,9 @@ from msgspec import Struct
 from clawbench.gateway.records import RecordWriter
 from clawbench.types import ChatRequest, Decision, Offer, Provenance, Usage
 
+LOCAL_ACCOUNT = "local"
+"""Of callers that need no account of their own."""
+
 _NO_USAGE = Usage()
 
 
@@ -34,7 +37,9 @@ class RequestContext(Struct, frozen=True, kw_only=True):
     request_id: str
     draw_key: str
     surface: str = "chat"
-    account: str = "local"
+    account: str = LOCAL_ACCOUNT
+    key_id: str = ""  # of the key that the request came with
+    body_sha256: str = ""  # of a request that named its own id: another body under the same id is another request
     t_scheduled_s: float | None = None
 
 
@@ -54,6 +59,7 @@ class AttemptFacts(Struct, kw_only=True):
     retry_after_s: float | None = None
     provenance: Provenance | None = None
     usage: Usage | None = None
+    usage_source: str | None = None
     cost_pico_usd: int | None = None
     chunks: int = 0
     notes: tuple[str, ...] = ()
@@ -62,13 +68,17 @@ class AttemptFacts(Struct, kw_only=True):
 class Trace:
     """One request under way."""
 
-    __slots__ = ("_context", "_recorder", "_request", "attempts", "decisions", "t_arrival_s")
+    __slots__ = (
+        "_context", "_recorder", "_request", "attempts", "charge_pico_uat", "decisions", "held_pico_uat", "t_arrival_s",
+    )  # fmt: skip
 
     def __init__(self, recorder: Recorder, request: ChatRequest, context: RequestContext, at_s: float) -> None:
         self._recorder, self._request, self._context = recorder, request, context
         self.t_arrival_s = at_s
         self.decisions: list[Decision] = []
         self.attempts: list[AttemptFacts] = []
+        self.held_pico_uat: int | None = None
+        self.charge_pico_uat: int | None = None
 
     @property
     def cost_pico_usd(self) -> int | None:
@@ -120,10 +130,10 @@ class Trace:
             usage.cache_write_tokens,
             usage.output_tokens,
             usage.reasoning_tokens,
-            "provider" if usage is not _NO_USAGE else None,
+            served.usage_source if served else None,
             self.cost_pico_usd,
-            None,
-            None,
+            self.charge_pico_uat,
+            self.held_pico_uat,
             None,
             None,
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
 
 from clawbench.gateway.attempt import Attempt
-from clawbench.types import Completion, Delta, Offer, StreamEnd
+from clawbench.types import Completion, Delta, Offer, StreamEnd, Usage
 
 
 class Served(Struct, frozen=True, kw_only=True):
@@ -30,23 +30,35 @@ class CompletionReply(Struct, frozen=True):
 class StreamReply:
     """An answer past its first output. Iterate `batches()` once, to its end; `end` is set after it.
 
-    Raises `RequestError` from `batches()` when the stream breaks: nothing can be mended any more, the client is told.
-    If the surface stops early (the client has gone), call `abandon()`.
+    Raises `RequestError` from `batches()` when the stream breaks: nothing can be mended, the client is told.
+    When the client leaves, call `leave()` and read on for as long as it says: the provider bills the whole answer, and
+    its end tells how much that is. To stop earlier, call `abandon()`: the bill is then an estimate. `close()` is last.
     """
 
-    __slots__ = ("_attempt", "_broke", "_done", "_over", "served")
+    __slots__ = ("_attempt", "_broke", "_done", "_drains", "_over", "is_gone", "served")
 
     def __init__(
-        self, served: Served, attempt: Attempt, *, done: Callable[[], None], broke: Callable[[BaseException], Exception]
+        self,
+        served: Served,
+        attempt: Attempt,
+        drains: Drains,
+        *,
+        done: Callable[[bool], Awaitable[None]],
+        broke: Callable[[BaseException], Awaitable[Exception]],
     ) -> None:
-        self.served, self._attempt, self._done, self._broke = served, attempt, done, broke
-        self._over = False
+        self.served, self._attempt, self._drains, self._done, self._broke = served, attempt, drains, done, broke
+        self._over = self.is_gone = False
 
     @property
     def end(self) -> StreamEnd:
         """How the stream ended; only after `batches()` is exhausted."""
         assert self._attempt.end is not None, "the stream is still under way"
         return self._attempt.end
+
+    @property
+    def usage(self) -> Usage | None:
+        """The counts that were billed by, the gateway's own where the provider gave none; only after the end."""
+        return self._attempt.facts.usage
 
     async def batches(self) -> AsyncIterator[list[Delta]]:
         """The deltas, one list for each wake-up of the loop."""
@@ -57,10 +69,10 @@ class StreamReply:
             raise
         except BaseException as error:
             self._over = True
-            raise self._broke(error) from error
+            raise await self._broke(error) from error
         else:
             self._over = True
-            self._done()
+            await self._done(self.is_gone)
         finally:
             await self._attempt.aclose()
 
@@ -68,8 +80,35 @@ class StreamReply:
         """The client has gone; records it, gives the connection back. Harmless after the end."""
         if not self._over:
             self._over = True
-            self._broke(reason)
-            await self._attempt.aclose()
+            try:
+                await self._broke(reason)
+            finally:
+                await self._attempt.aclose()
+
+    def leave(self) -> float:
+        """The client has gone; for how many seconds to read on, 0 where too many are read for nobody already."""
+        self.is_gone = True
+        return self._drains.begin()
+
+    def close(self) -> None:
+        """Gives back what `leave` has taken."""
+        if self.is_gone:
+            self._drains.end()
+
+
+class Drains:
+    """How many answers are read to their end for nobody, because their bill needs the end."""
+
+    def __init__(self, *, most: int, seconds: float) -> None:
+        self._most, self._seconds, self._running = most, seconds, 0
+
+    def begin(self) -> float:
+        """For how many seconds one more may be read; 0 if there are too many. `end` in either case."""
+        self._running += 1
+        return self._seconds if self._running <= self._most else 0.0
+
+    def end(self) -> None:
+        self._running -= 1
 
 
 Reply = CompletionReply | StreamReply

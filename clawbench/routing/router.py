@@ -119,7 +119,7 @@ class Router:
         scored = self.scored(strategy, reference, request, at_s=at_s, tried=tried)
         if not scored.states:
             wakes_s = min((self.health.wakes_s(each.offer_id, at_s) for each in scored.excluded), default=at_s)
-            raise nothing_eligible(reference, scored.excluded, self._offers(reference), wait_s=wakes_s - at_s)
+            raise nothing_eligible(reference, scored.excluded, self.offers(reference), wait_s=wakes_s - at_s)
         chances = self.chances(strategy, request, scored)
         chosen = chances.index(1.0) if 1.0 in chances else drawn(chances, draw())
         return Decision(
@@ -220,7 +220,8 @@ class Router:
         if back:
             self.estimates.recovered(lease.offer_id)
 
-    def _offers(self, reference: Reference) -> tuple[Offer, ...]:
+    def offers(self, reference: Reference) -> tuple[Offer, ...]:
+        """Every offer that may come to serve a reference, fallbacks included, whatever excludes it now."""
         return tuple(slot.offer for slots in self._ranked(reference) for slot in slots)
 
     def _ranked(self, reference: Reference) -> list[tuple[Slot, ...]]:

@@ -6,6 +6,8 @@ A stream's headers leave with its first output: until then the gateway may chang
 from __future__ import annotations
 
 import asyncio
+import re
+from hashlib import sha256
 
 from msgspec import structs
 
@@ -15,10 +17,11 @@ from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.recorder import RequestContext
 from clawbench.gateway.reply import CompletionReply, Served, StreamReply
 from clawbench.money import usd_text
-from clawbench.server.asgi import Receive, Scope, Send, read_body, send_json
+from clawbench.server.asgi import Receive, Scope, Send, header, read_body, send_json
 from clawbench.wires.openai_chat import OpenAIChat, parse_body
 from clawbench.wires.openai_chat_compose import StreamEncoder
 
+_NAME = re.compile(r"[!-.0-~]{1,255}")
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
@@ -36,7 +39,9 @@ class Chat:
     async def post(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """One chat request. Raises `RequestError` as long as nothing has been sent."""
         try:
-            request = parse_body(await read_body(scope, receive))
+            body = await read_body(scope, receive)
+            context = _named(scope, body, context)
+            request = parse_body(body)
         except RequestError as error:
             self._gateway.rejected(error, context)
             raise
@@ -59,6 +64,25 @@ class Chat:
         await _stream(reply, encoder, context, receive, send, watch=not _in_process(scope))
 
 
+def _named(scope: Scope, body: bytes, context: RequestContext) -> RequestContext:
+    """The context under the name that the client gave its request: the same one is never charged twice.
+
+    Raises `RequestError` for a name that is none.
+    """
+    name = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key")
+    if name is None:
+        return context
+    if not _NAME.fullmatch(name):
+        raise RequestError(
+            "An idempotency key has 1 to 255 printable ASCII characters and no slash.",
+            status=400,
+            code="bad_request",
+            type="invalid_request_error",
+            param="idempotency-key",
+        )
+    return structs.replace(context, request_id=name, body_sha256=sha256(body).hexdigest())
+
+
 def _in_process(scope: Scope) -> bool:
     return "clawbench" in (scope.get("extensions") or ())
 
@@ -66,37 +90,50 @@ def _in_process(scope: Scope) -> bool:
 async def _stream(
     reply: StreamReply, encoder: StreamEncoder, context: RequestContext, receive: Receive, send: Send, *, watch: bool
 ) -> None:
-    """Headers, frames, end; a stream that breaks ends with an error frame, never with silence."""
-    watcher = asyncio.create_task(_until_gone(receive, asyncio.current_task())) if watch else None
+    """Headers, frames, end; a stream that breaks ends with an error frame, never with silence.
+
+    When the client leaves, the rest of the answer is read for its bill, as long as there is place and time for it.
+    """
+    watcher = None
     try:
-        headers = _STREAM_HEADERS + _headers(reply.served, cost_known=False)
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        held = encoder.open()
-        try:
-            async for deltas in reply.batches():
-                frames = encoder.feed(deltas)
-                if frames or held:
-                    await send({"type": "http.response.body", "body": held + frames, "more_body": True})
-                held = b""
-        except RequestError as error:
-            last = encoder.fail(error.message, code=error.code, type=error.type, request_id=context.request_id)
-        else:
-            last = encoder.finish(reply.end)
-        await send({"type": "http.response.body", "body": held + last})
+        async with asyncio.timeout(None) as until:
+            if watch:
+                watcher = asyncio.create_task(_until_gone(receive, reply, until))
+            headers = _STREAM_HEADERS + _headers(reply.served, cost_known=False)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            held = encoder.open()
+            try:
+                async for deltas in reply.batches():
+                    if reply.is_gone:
+                        continue
+                    frames = encoder.feed(deltas)
+                    if frames or held:
+                        await send({"type": "http.response.body", "body": held + frames, "more_body": True})
+                    held = b""
+            except RequestError as error:
+                last = encoder.fail(
+                    error.message, code=error.code, type=error.type, request_id=context.request_id, usage=reply.usage
+                )
+            else:
+                last = encoder.finish(structs.replace(reply.end, usage=reply.usage))
+            if not reply.is_gone:
+                await send({"type": "http.response.body", "body": held + last})
+    except TimeoutError:
+        await reply.abandon(asyncio.CancelledError())
     except (asyncio.CancelledError, OSError) as gone:
         await reply.abandon(gone)
         raise
     finally:
+        reply.close()
         if watcher is not None:
             watcher.cancel()
 
 
-async def _until_gone(receive: Receive, task: asyncio.Task[None] | None) -> None:
-    """Stops the request when its client leaves: what nobody reads need not be fetched."""
+async def _until_gone(receive: Receive, reply: StreamReply, until: asyncio.Timeout) -> None:
+    """Notes when the client leaves, and from when on its answer is not read any more."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    if task is not None:
-        task.cancel()
+    until.reschedule(asyncio.get_running_loop().time() + reply.leave())
 
 
 def _headers(served: Served, *, cost_known: bool) -> list[tuple[bytes, bytes]]:

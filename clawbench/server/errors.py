@@ -23,6 +23,7 @@ def body(error: RequestError, request_id: str) -> bytes:
                 "param": error.param,
                 "code": error.code,
                 "request_id": request_id,
+                **error.extra,
             }
         }
     )

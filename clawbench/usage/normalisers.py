@@ -80,6 +80,11 @@ _OF_DIALECT: Final[dict[str, Normaliser]] = {
     "ollama_generate": OLLAMA,
 }
 
+NAMED: Final[dict[str, Normaliser]] = {
+    each.name: each for each in (*CHAT.values(), *_RESPONSES.values(), *_OF_DIALECT.values(), OPENAI_RESPONSES)
+}
+"""By the name that a charge cites."""
+
 
 def normaliser_for(dialect: str, provider: str) -> Normaliser:
     """The normaliser of an offer's API. Raises `KeyError` for a dialect whose counts nobody has read up on."""

@@ -33,13 +33,16 @@ def usage_body(usage: Usage | None) -> dict[str, Any] | None:
     prompt: dict[str, int] = {"cached_tokens": usage.cached_input_tokens or 0}
     if usage.cache_write_tokens is not None:
         prompt["cache_write_tokens"] = usage.cache_write_tokens
-    return {
+    body: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "prompt_tokens_details": prompt,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
     }
+    if usage.estimated:
+        body["estimated"] = True
+    return body
 
 
 def compose_completion(completion: Completion, *, reasoning_text: str = "reasoning_content") -> ComposedReply:

@@ -21,7 +21,8 @@ def test_a_whole_answer_is_recorded_with_its_instants_tokens_and_exact_cost() ->
     assert (request["input_tokens"], request["cached_input_tokens"], request["output_tokens"]) == (10, 4, 5)
     assert request["cost_pico_usd"] == 10 * 2_000_000 + 5 * 3_000_000
     assert request["t_first_token_s"] is None, "nothing was streamed"
-    assert (request["charge_pico_uat"], request["held_pico_uat"]) == (None, None)
+    assert request["charge_pico_uat"] == request["cost_pico_usd"], "no margin, and 1 USD for 1 UAT"
+    assert request["held_pico_uat"] > request["charge_pico_uat"]
 
 
 def test_cached_tokens_cost_their_own_rate() -> None:

@@ -11,10 +11,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from clawbench.clock import run_virtual
 from clawbench.errors import UpstreamError
+from clawbench.gateway.limits import Limits
 from clawbench.server.app import normal_path
 from tests.lab import Lab, chat, completion, events, in_lab, offer, streamed
 
-A = offer("a", model="llama-3.1-8b")
+A = offer("a", model="llama-3.1-8b", upstream="m")
 SCRIPTS = {"a/llama-3.1-8b": completion("Hello.")}
 
 
@@ -191,7 +192,8 @@ def test_a_timeout_is_a_504_that_sdks_do_not_repeat() -> None:
     assert got.headers[b"x-should-retry"] == b"false"
 
 
-def test_a_client_that_leaves_in_mid_stream_is_recorded_as_cancelled_and_the_provider_is_let_go() -> None:
+def left_in_mid_stream(limits: Limits) -> Lab:
+    """A lab whose client left after 3.5 s of a stream of eight pieces, a second apart."""
     scope = {
         "type": "http",
         "method": "POST",
@@ -201,7 +203,7 @@ def test_a_client_that_leaves_in_mid_stream_is_recorded_as_cancelled_and_the_pro
     body = msgspec.json.encode(chat(A.model, stream=True))
 
     async def main() -> Lab:
-        lab = Lab([A], {A.id: streamed(*"abcdefgh", first_s=1.0, every_s=1.0)})
+        lab = Lab([A], {A.id: streamed(*"abcdefgh", first_s=1.0, every_s=1.0)}, limits=limits)
         coming = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Any:
@@ -210,15 +212,35 @@ def test_a_client_that_leaves_in_mid_stream_is_recorded_as_cancelled_and_the_pro
             await lab.clock.sleep_until(3.5)
             return {"type": "http.disconnect"}
 
-        with pytest.raises(asyncio.CancelledError):
-            await lab.app(scope, receive, Got().send)
+        await lab.app(scope, receive, Got().send)
         return lab
 
     lab = run_virtual(main)
     (request,) = lab.frame("requests").to_dicts()
-    assert (request["status"], request["error_kind"], request["t_end_s"]) == ("cancelled", "client_abort", 3.5)
-    assert lab.frame("attempts")["outcome"].to_list() == ["client_abort"]
+    assert (request["status"], request["error_kind"]) == ("cancelled", "client_abort")
     assert [reply.closed for reply in lab.transport.replies] == [True]
+    assert lab.ledger.books.balance("local").held == 0
+    return lab
+
+
+def test_what_a_client_that_has_left_did_not_read_is_read_for_the_bill() -> None:
+    lab = left_in_mid_stream(Limits())
+    (request,), (attempt,) = lab.frame("requests").to_dicts(), lab.frame("attempts").to_dicts()
+    assert (attempt["outcome"], attempt["output_tokens"], request["t_end_s"]) == ("ok", 8, 11.0)
+    assert request["charge_pico_uat"] == 10 * 1_000_000 + 8 * 1_000_000, "the provider's own counts"
+
+
+@pytest.mark.parametrize(("limits", "left_s"), [(Limits(drain_s=2.0), 5.5), (Limits(drains_max=0), 3.5)])
+def test_where_there_is_no_time_or_place_for_that_the_provider_is_let_go_and_the_bill_is_an_estimate(
+    limits: Limits, left_s: float
+) -> None:
+    lab = left_in_mid_stream(limits)
+    (request,), (attempt,) = lab.frame("requests").to_dicts(), lab.frame("attempts").to_dicts()
+    assert (attempt["outcome"], request["t_end_s"]) == ("client_abort", left_s)
+    settled = [entry for entry in lab.ledger.entries() if entry.kind == "settle"]
+    derivation = settled[0].detail["derivation"]
+    assert (derivation["outcome"], derivation["estimated"]) == ("estimate_and_flag", True)
+    assert 0 < request["charge_pico_uat"] < request["held_pico_uat"]
 
 
 def test_a_request_that_cannot_be_read_is_recorded_all_the_same() -> None:

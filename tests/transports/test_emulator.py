@@ -24,7 +24,7 @@ from clawbench.server.app import App
 from clawbench.transports.emulator import EmulatorTransport
 from clawbench.types import ChatRequest, LatencyProfile, Offer
 from clawbench.wires import wire_for
-from tests.lab import ScriptedTransport, chat, completion, offer
+from tests.lab import ScriptedTransport, billed, chat, completion, offer
 
 STEADY = profile_of(
     LatencyProfile(ttft_s_median=0.5, ttft_s_sigma=0.1, token_rate_median=100, token_rate_sigma=0.1, source="test")
@@ -53,6 +53,7 @@ def served(
             transport=transport,
             clock=clock,
             recorder=Recorder(writer, RunContext(strategy=strategy)),
+            holds=billed(offers, clock)[1],
         )
         app = App(gateway, ids=lambda: "live", epoch_s=1_700_000_000)
 

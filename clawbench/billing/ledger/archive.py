@@ -49,7 +49,7 @@ class MemoryArchive:
     """
 
     def __init__(
-        self, *, window: int | None = None, sink: Callable[[Entry, Sequence[bytes]], None] | None = None, after: int = 0
+        self, *, window: int | None = None, sink: Callable[[Entry, bytes], None] | None = None, after: int = 0
     ) -> None:
         self._window, self._sink = window, sink
         self.log: deque[Entry] = deque()
@@ -72,7 +72,7 @@ class MemoryArchive:
             if kind == "hold":
                 self._attempts[_request(ref)] = int(ref[ref.rindex("/") + 1 :])
         if self._sink is not None:
-            self._sink(entry, evidence)
+            self._sink(entry, detail)
         if self._window is not None and len(self.log) > self._window:
             self._drop(self.log.popleft())
             self._first += 1

@@ -105,7 +105,9 @@ class Books:
         made = self._running[request] = self.state.open[ref]
         return made
 
-    def settle(self, hold_id: str, charge: Charge, costs: Sequence[AttemptCost] = ()) -> Entry:
+    def settle(
+        self, hold_id: str, charge: Charge, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
+    ) -> Entry:
         """Also of a hold that has expired: then from what is available."""
         held = self.state.open.get(hold_id)
         late = held is None
@@ -128,7 +130,7 @@ class Books:
         detail["key_id"], detail["request_id"] = held.key_id, held.request_id
         kind: Kind = "late_settle" if late else "settle"
         line = Line(kind, account, hold_id, moves, detail, charge.evidence)
-        entry = self._append(at_us, line, *cost_lines(costs, held.request_id, at_us))
+        entry = self._append(at_us, line, *_owed(costs, risks, held, at_us))
         self._forget(hold_id)
         return entry
 
@@ -146,12 +148,17 @@ class Books:
         at_us = self._time()
         detail = {"key_id": held.key_id, "reason": reason, "request_id": held.request_id}
         line = Line("release", held.account, hold_id, postings.release(held.account, held.amount), detail)
-        booked = [*cost_lines(costs, held.request_id, at_us), *risk_lines(risks, held.request_id, at_us)]
-        entry = self._append(at_us, line, *booked)
+        entry = self._append(at_us, line, *_owed(costs, risks, held, at_us))
         self._forget(hold_id)
         return entry
 
-    def quarantine(self, hold_id: str, evidence: Mapping[str, Any]) -> Entry:
+    def quarantine(
+        self,
+        hold_id: str,
+        evidence: Mapping[str, Any],
+        costs: Sequence[AttemptCost] = (),
+        risks: Sequence[Risk] = (),
+    ) -> Entry:
         """Again: the same entry."""
         held = self._open(hold_id)
         if held.quarantined:
@@ -159,7 +166,8 @@ class Books:
             assert known is not None
             return known
         detail = {"evidence": dict(evidence), "request_id": held.request_id}
-        return self._append(self._time(), Line("quarantine", held.account, hold_id, (), detail))
+        at_us, line = self._time(), Line("quarantine", held.account, hold_id, (), detail)
+        return self._append(at_us, line, *_owed(costs, risks, held, at_us))
 
     def checkpoint(self, hold_id: str, progress: Progress) -> Entry:
         """Any number of them for an open hold; the last one counts."""
@@ -311,3 +319,8 @@ class Books:
 
     def _time(self) -> int:
         return max(self.state.at_us, self._now_us())
+
+
+def _owed(costs: Sequence[AttemptCost], risks: Sequence[Risk], held: Hold, at_us: int) -> list[Line]:
+    """What the attempts of a request cost the platform, or may."""
+    return [*cost_lines(costs, held.request_id, at_us), *risk_lines(risks, held.request_id, at_us)]

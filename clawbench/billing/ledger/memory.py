@@ -25,7 +25,7 @@ class MemoryLedger:
     """A `Ledger` that lives as long as its process. `now_us` gives microseconds since 1970.
 
     `window`: how many of the last entries are kept; with None all are, and memory grows with the log. Each entry is
-    handed to `sink`, with its raw usage texts, as it is written.
+    handed to `sink`, with the canonical JSON of its detail, as it is written.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class MemoryLedger:
         now_us: Callable[[], int],
         *,
         window: int | None = None,
-        sink: Callable[[Entry, Sequence[bytes]], None] | None = None,
+        sink: Callable[[Entry, bytes], None] | None = None,
         key_limits: Callable[[str], KeyLimit | None] = lambda key_id: None,
     ) -> None:
         self.archive = MemoryArchive(window=window, sink=sink)
@@ -47,8 +47,10 @@ class MemoryLedger:
     ) -> Hold:
         return self.books.hold(account, key_id, request_id, body_sha256, amount, expires_at_us)
 
-    async def settle(self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = ()) -> Entry:
-        return self.books.settle(hold, charge, costs)
+    async def settle(
+        self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
+    ) -> Entry:
+        return self.books.settle(hold, charge, costs, risks)
 
     async def release(
         self, hold: str, reason: str, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
@@ -59,8 +61,14 @@ class MemoryLedger:
         with suppress(LedgerRefusal):
             self.books.checkpoint(hold, progress)
 
-    async def quarantine(self, hold: str, evidence: Mapping[str, Any]) -> Entry:
-        return self.books.quarantine(hold, evidence)
+    async def quarantine(
+        self,
+        hold: str,
+        evidence: Mapping[str, Any],
+        costs: Sequence[AttemptCost] = (),
+        risks: Sequence[Risk] = (),
+    ) -> Entry:
+        return self.books.quarantine(hold, evidence, costs, risks)
 
     async def expire(self) -> Sequence[Entry]:
         return self.books.expire()

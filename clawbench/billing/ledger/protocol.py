@@ -197,7 +197,9 @@ class Ledger(Protocol):
         """Sets an amount aside. Raises `InsufficientCredits`, `KeyLimitReached` or `DuplicateRequest`."""
         ...
 
-    async def settle(self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = ()) -> Entry:
+    async def settle(
+        self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
+    ) -> Entry:
         """Charges and gives the rest back. Again with the same amount: the same entry."""
         ...
 
@@ -211,7 +213,13 @@ class Ledger(Protocol):
         """Notes how far an answer has come. Rides the next commit, never awaited; dropped where the hold has ended."""
         ...
 
-    async def quarantine(self, hold: str, evidence: Mapping[str, Any]) -> Entry:
+    async def quarantine(
+        self,
+        hold: str,
+        evidence: Mapping[str, Any],
+        costs: Sequence[AttemptCost] = (),
+        risks: Sequence[Risk] = (),
+    ) -> Entry:
         """Keeps a hold open, exempt from expiry, until somebody settles or releases it."""
         ...
 

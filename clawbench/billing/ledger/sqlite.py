@@ -93,8 +93,10 @@ class SqliteLedger:
     ) -> Hold:
         return await self._do(Books.hold, account, key_id, request_id, body_sha256, amount, expires_at_us)
 
-    async def settle(self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = ()) -> Entry:
-        return await self._do(Books.settle, hold, charge, costs)
+    async def settle(
+        self, hold: str, charge: Charge, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
+    ) -> Entry:
+        return await self._do(Books.settle, hold, charge, costs, risks)
 
     async def release(
         self, hold: str, reason: str, costs: Sequence[AttemptCost] = (), risks: Sequence[Risk] = ()
@@ -104,8 +106,14 @@ class SqliteLedger:
     def checkpoint(self, hold: str, progress: Progress) -> None:
         self._writer.note(Books.checkpoint, (hold, progress))
 
-    async def quarantine(self, hold: str, evidence: Mapping[str, Any]) -> Entry:
-        return await self._do(Books.quarantine, hold, evidence)
+    async def quarantine(
+        self,
+        hold: str,
+        evidence: Mapping[str, Any],
+        costs: Sequence[AttemptCost] = (),
+        risks: Sequence[Risk] = (),
+    ) -> Entry:
+        return await self._do(Books.quarantine, hold, evidence, costs, risks)
 
     async def expire(self) -> Sequence[Entry]:
         return await self._do(Books.expire)

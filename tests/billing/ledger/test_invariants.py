@@ -279,7 +279,7 @@ class OnDisk(Machine):
 
 @pytest.mark.parametrize("machine", [Machine, OnDisk])
 def test_any_interleaving(machine: type[Machine]) -> None:
-    assert steps_of(machine, examples=30) >= 5_000
+    assert steps_of(machine, examples=45) >= 5_000
 
 
 @pytest.mark.soak

@@ -1,0 +1,119 @@
+"""Prices by offer: the price book that a gateway bills by, and which of its rows a served answer belongs to.
+
+Built from the catalog's offers and, beside them, a price book of published rows (by provider and model), which goes
+first: it knows tiers, windows and fees that an offer's few rates do not. The served model decides, not the one that was
+asked for. A dated or prefixed name of the offer's model is that model; any other name has the price of the
+provider's offer or row of that name, and without one it has no price. Knows no usage and no ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from clawbench.billing.charge import Served
+from clawbench.billing.price_book import CompiledRow, PriceBook, Tariff
+from clawbench.types import Offer, Rates
+
+_SUFFIX: Final = re.compile(
+    r"[-@:_](?:latest|free|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d{6}|\d{4}|0\d{2}|v\d+(?::\d+)?)$"
+)
+"""What a name of a model says of its version: `-2024-08-06`, `-20241022`, `-0613`, `-latest`, `-v1:0`."""
+
+_PREFIX: Final = re.compile(
+    r"^(?:(?:us|eu|apac|jp|au|ca|global)\.)?(?:anthropic|amazon|openai|meta|mistral|cohere|deepseek)\."
+)
+"""What Bedrock puts before a name: the region and the vendor."""
+
+_RESOLVED_MAX: Final = 4096
+
+
+class OfferPrices:
+    """The price book of a catalog, looked up by offer and served model. `at_s` everywhere is Unix seconds."""
+
+    __slots__ = ("_by_stem", "_listed", "_offers", "_resolved", "book")
+
+    def __init__(self, offers: Iterable[Offer], listed: Iterable[Tariff] = ()) -> None:
+        """Raises `BadPriceBook` for rows of `listed` that could be read in two ways."""
+        self._offers = {offer.id: offer for offer in offers}
+        rows = tuple(listed)
+        self._listed = frozenset(row.provider for row in rows)
+        own = [tariff_of(offer, offer.rates) for offer in self._offers.values() if offer.rates is not None]
+        self.book = PriceBook([*rows, *own])
+        self._by_stem: dict[tuple[str, str], Offer] = {}
+        for offer in self._offers.values():
+            if offer.rates is not None:
+                for name in (offer.upstream_model, offer.model):
+                    self._by_stem.setdefault((offer.provider, stem(name)), offer)
+        self._resolved: dict[tuple[str, str | None], tuple[str, str]] = {}
+
+    def served(self, offer: Offer, model: str | None, *, at_s: float, service_tier: str | None = None) -> Served:
+        """What selects the price of an answer of this offer; `model` as the provider named it, None: it did not."""
+        provider, name = self._row_of(offer, model, at_s)
+        return Served(provider=provider, model=name, at_s=at_s, service_tier=service_tier)
+
+    def row(self, offer: Offer, *, at_s: float) -> CompiledRow | None:
+        """The row of an offer's own model at an instant; None: it has no price."""
+        provider, name = self._row_of(offer, None, at_s)
+        return self.book.row(provider, name, at_s)
+
+    def _row_of(self, offer: Offer, model: str | None, at_s: float) -> tuple[str, str]:
+        key = (offer.id, model)
+        found = self._resolved.get(key)
+        if found is None:
+            found = self._resolve(offer, model, at_s)
+            if len(self._resolved) >= _RESOLVED_MAX:  # names come from replies: they must not fill the memory
+                self._resolved.clear()
+            self._resolved[key] = found
+        return found
+
+    def _resolve(self, offer: Offer, model: str | None, at_s: float) -> tuple[str, str]:
+        """(provider, model) under which the book has the price; (the offer's id, the name) where it has none."""
+        is_own = model is None or stem(model) in (stem(offer.upstream_model), stem(offer.model))
+        names = dict.fromkeys(name for name in (model, offer.upstream_model if is_own else None) if name)
+        if offer.provider in self._listed:
+            for name in names:
+                for spelled in dict.fromkeys((name, name.rpartition("/")[2])):
+                    if self.book.row(offer.provider, spelled, at_s) is not None:
+                        return offer.provider, spelled
+        if is_own:
+            return offer.id, offer.upstream_model
+        assert model is not None
+        other = self._by_stem.get((offer.provider, stem(model)))
+        return (offer.id, model) if other is None else (other.id, other.upstream_model)
+
+
+def stem(model: str) -> str:
+    """A model's name without case, path and version: what dated and undated names of one model have in common."""
+    name = _PREFIX.sub("", model.casefold().rpartition("/")[2])
+    while (shorter := _SUFFIX.sub("", name)) != name and shorter:
+        name = shorter
+    return name
+
+
+def tariff_of(offer: Offer, rates: Rates) -> Tariff:
+    """An offer's few rates as a row of the price book, under the offer's id.
+
+    What `Rates` documents as charged at the rate of what it is part of gets that rate, in so many figures: the row is
+    complete, and nothing is derived when it is applied. A cache write for an hour has a price of its own
+    or none, unless writes cost what input costs; audio and images have none.
+    """
+    in_rate, out_rate, write = rates.input, rates.output, rates.cache_write
+    stated = {
+        "uncached_input": in_rate,
+        "cache_read": in_rate if rates.cached_input is None else rates.cached_input,
+        "cache_write_5m": in_rate if write is None else write,
+        "output_text": out_rate,
+        "reasoning": out_rate if rates.reasoning is None else rates.reasoning,
+    }
+    if write is None:
+        stated["cache_write_1h"] = in_rate
+    return Tariff(
+        provider=offer.id,
+        models=(offer.upstream_model,),
+        rates=stated,
+        source=offer.price_source or "",
+        context_tokens=offer.context_window,
+        output_tokens_max=offer.max_output_tokens,
+    )
