@@ -29,8 +29,6 @@ class Column:
 STR, BOOL, INT, FLOAT = pl.String(), pl.Boolean(), pl.Int64(), pl.Float64()
 EXCLUDED = pl.List(pl.Struct({"offer_id": pl.String(), "reason": pl.String()}))
 
-POSTINGS = pl.List(pl.Struct({"account": pl.String(), "amount": pl.Int64()}))
-
 STATUSES: Final = ("ok", "failed", "rejected", "cancelled")
 CAUSES: Final = ("first", "retry", "fallback", "hedge")
 MATCHES: Final = ("exact", "nearest", "synthetic", "live")
@@ -163,7 +161,7 @@ LEDGER: Final = (
     Column("balance_pico_uat", INT, "1e-12 UAT", "available, held and shortfall together, after it"),
     Column("at_us", INT, "µs since 1970", "when, as the ledger keeps it"),
     Column("ref", STR, "", "what makes it unique of its kind: hold, attempt, external id, entry"),
-    Column("postings", POSTINGS, "", "which accounts it moves, by how many pico-UAT; they sum to 0", None),
+    Column("postings", STR, "", "JSON [[account, pico-UAT], …]: which accounts it moves; they sum to 0"),
     Column("detail", STR, "", "JSON: amounts and, of a charge, all that it can be derived from again"),
     Column("hash", STR, "", "SHA-256 over the previous entry's hash and this entry"),
 )

@@ -10,7 +10,7 @@ cost. Knows no outcome and no ledger.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -62,10 +62,14 @@ class Cost(Struct, frozen=True, kw_only=True):
     fees: tuple[Fee, ...] = ()
 
 
+Lacking = Literal["model", "tier", "bucket", "multiplier", "use"]
+
+
 class Unpriced(Struct, frozen=True):
-    """No cost is known, because something that was used has no price: says what."""
+    """No cost is known, because something that was used has no price: says what, and of which kind it is."""
 
     reason: str
+    lacks: Lacking
 
 
 class Served(Struct, frozen=True, kw_only=True):
@@ -78,7 +82,10 @@ class Served(Struct, frozen=True, kw_only=True):
 
 
 def cost_of(book: PriceBook, counted: Counted, served: Served, uses: tuple[Uses, ...] = ()) -> Cost | Unpriced:
-    """The exact cost of what was counted; `uses` are those that stand outside the usage object."""
+    """The exact cost of what was counted; `uses` are those that stand outside the usage object.
+
+    What the usage object counts is not counted again: xAI states its searches there and among the output's items.
+    """
     tier = counted.service_tier if served.service_tier is None else served.service_tier
     total: int | Fraction = 0
     prices: list[Price] = []
@@ -87,24 +94,24 @@ def cost_of(book: PriceBook, counted: Counted, served: Served, uses: tuple[Uses,
         model = part.model or served.model
         price = book.price(served.provider, model, served.at_s, tier, sum(buckets[:INPUTS]))
         if price is None:
-            return Unpriced(f"{served.provider}/{model} has no price" + (f" in the tier {tier}" if tier else ""))
+            return _unpriced(book, served, model, tier)
         tokens = 0
         for count, rate in zip(buckets, price.rates, strict=True):
             if count:
                 if rate is None:
-                    return Unpriced(f"{model} has no price for {_first_unpriced(buckets, price)}")
+                    return Unpriced(f"{model} has no price for {_first_unpriced(buckets, price)}", "bucket")
                 tokens += count * rate
         if counted.traits:
             factor = _factor(price.row, counted.traits)
             if factor is None:
-                return Unpriced(f"{model} has no multiplier for {' and '.join(counted.traits)}")
+                return Unpriced(f"{model} has no multiplier for {' and '.join(counted.traits)}", "multiplier")
             total += tokens * factor
         else:
             total += tokens
         prices.append(price)
     fees: tuple[Fee, ...] = ()
     if prices and (counted.uses or uses):
-        found = _fees(prices[0].row, counted.uses + uses)
+        found = _fees(prices[0].row, counted.uses + (_uncounted(uses, counted.uses) if counted.uses else uses))
         if isinstance(found, Unpriced):
             return found
         fees = found
@@ -124,6 +131,12 @@ def charge_pico_uat(cost_pico_usd: Fraction, agreed: Terms) -> int:
     return charge
 
 
+def _unpriced(book: PriceBook, served: Served, model: str, tier: str | None) -> Unpriced:
+    if book.row(served.provider, model, served.at_s) is None:
+        return Unpriced(f"{served.provider}/{model} has no price", "model")
+    return Unpriced(f"{served.provider}/{model} has no price in the tier {tier}", "tier")
+
+
 def _factor(row: CompiledRow, traits: tuple[str, ...]) -> Fraction | None:
     factor = _ONE
     for trait in traits:
@@ -139,9 +152,14 @@ def _fees(row: CompiledRow, uses: tuple[Uses, ...]) -> tuple[Fee, ...] | Unprice
     for each in uses:
         priced = [Fee(kind, count, row.fees[kind]) for kind, count in each.counts.items() if kind in row.fees]
         if not priced:
-            return Unpriced(f"{row.id} has no fee for {' or '.join(each.counts)}")
+            return Unpriced(f"{row.id} has no fee for {' or '.join(each.counts)}", "use")
         fees += priced
     return tuple(fees)
+
+
+def _uncounted(uses: tuple[Uses, ...], stated: tuple[Uses, ...]) -> tuple[Uses, ...]:
+    kinds = {kind for each in stated for kind in each.counts}
+    return tuple(each for each in uses if kinds.isdisjoint(each.counts))
 
 
 def _first_unpriced(buckets: Buckets, price: Price) -> str:

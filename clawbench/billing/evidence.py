@@ -13,16 +13,20 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field, structs
 
-from clawbench.types import Usage
+from clawbench.types import Headers, Usage
+from clawbench.usage.bedrock import METRICS, raw_of_headers
 from clawbench.usage.buckets import Uses
 from clawbench.wires.event_stream import FrameSplitter
 from clawbench.wires.json_lines import LineSplitter
 from clawbench.wires.sse import SseSplitter
 
 _NONE: Final = Raw()
-_WORDS: Final = (b"sage", b'"meta"', b"eval_count", b"groundingMetadata", b"executed_tools")
+_WORDS: Final = (
+    b"sage", b'"meta"', b"eval_count", b"groundingMetadata", b"executed_tools", b"tionMetrics",
+    b"oken_count", b"okenCount",
+)  # fmt: skip
 _MARKS: Final = re.compile(b"|".join(_WORDS))
 """An event without any of these says nothing that is billed."""
 
@@ -35,7 +39,8 @@ _OF_RESPONSES: Final = {
     "code_interpreter_call": "code_interpreter",
 }
 _OF_GROQ: Final = {"search": "web_search", "visit": "visit_website"}
-_FRAMED: Final = frozenset({"bedrock_converse", "bedrock_anthropic"})
+_INVOKED: Final = "bedrock_invoke_other"
+_FRAMED: Final = frozenset({"bedrock_converse", "bedrock_anthropic", _INVOKED})
 _PLAIN_BYTES_MAX: Final = 16 * 1024 * 1024
 _LINES: Final = frozenset({"ollama", "ollama_generate", "cohere_v1"})
 
@@ -66,6 +71,9 @@ class _Object(Struct):
     serviceTier: Raw = _NONE
     prompt_eval_count: Raw = _NONE
     eval_count: Raw = _NONE
+    invoked: Raw = field(default=_NONE, name=METRICS)
+    prompt_token_count: Raw = _NONE
+    inputTextTokenCount: Raw = _NONE
 
 
 _read = msgspec.json.Decoder(_Object).decode
@@ -73,11 +81,16 @@ _list = msgspec.json.Decoder(list[Raw]).decode
 _any = msgspec.json.Decoder().decode
 
 
-def of_body(dialect: str, body: bytes) -> Evidence:
-    """The evidence in a whole body."""
+def of_body(dialect: str, body: bytes, headers: Headers | None = None) -> Evidence:
+    """The evidence in a whole body; InvokeModel's older families state their counts in headers alone."""
     gathered = _Gathered(dialect)
     gathered.add(body)
-    return gathered.evidence(stream=False)
+    found = gathered.evidence(stream=False)
+    if dialect == _INVOKED and not found.usage and headers is not None:
+        counts = raw_of_headers(headers)
+        if counts is not None:
+            return structs.replace(found, usage=(msgspec.json.encode(counts),))
+    return found
 
 
 def of_counts(usage: Usage | None, *, stream: bool) -> Evidence:
@@ -206,6 +219,12 @@ class _Gathered:
             return
         if self._dialect.startswith("ollama"):
             if found.prompt_eval_count or found.eval_count:
+                self._usage.append(text)
+            return
+        if self._dialect == _INVOKED and not found.usage:
+            if found.invoked:
+                self._usage.append(bytes(found.invoked))
+            elif found.prompt_token_count or found.inputTextTokenCount:
                 self._usage.append(text)
             return
         self._take(found)

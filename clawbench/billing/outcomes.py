@@ -33,8 +33,23 @@ Outcome = Literal[
     "charge", "charge_provider_reported", "charge_and_flag", "estimate_and_flag", "quarantine", "release",
     "release_and_flag",
 ]  # fmt: skip
+Cause = Literal[
+    "failed", "may_have_billed", "prompt_blocked", "broke_off", "stream_cut", "usage_missing", "bad_usage",
+    "unpriced_model", "unpriced_tier", "unpriced_bucket", "unpriced_multiplier", "unpriced_use", "over_settle_cap",
+    "overflow", "sums_differ", "above_hold", "rounded_cost_differs",
+]  # fmt: skip
+"""Why an outcome is not a plain charge: what reports count by. `reasons` say it in words."""
+
 HoldState = Literal["settled", "released", "open"]
 Difference = Literal["equal", "rounded", "differs"]
+
+_UNPRICED: Final[dict[str, Cause]] = {
+    "model": "unpriced_model",
+    "tier": "unpriced_tier",
+    "bucket": "unpriced_bucket",
+    "multiplier": "unpriced_multiplier",
+    "use": "unpriced_use",
+}
 
 _EQUAL_PICO_USD: Final = 1_000  # 1e-9 USD
 _ROUNDED_PICO_USD: Final = PICO // 1000  # 0.001 USD
@@ -46,7 +61,6 @@ _MAY_HAVE_BILLED: Final = frozenset(
         "protocol_error", "too_large", "client_abort",
     }
 )  # fmt: skip
-_TIMEOUTS: Final = frozenset({408, 504, 524})
 _OUTPUT_COUNTS: Final = frozenset(
     {"completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokens", "eval_count"}
 )
@@ -80,12 +94,14 @@ class Hold(Struct, frozen=True, kw_only=True):
 class Bill(Struct, frozen=True, kw_only=True):
     """The decision, and everything that it can be derived from again. Amounts that nobody can state are None.
 
+    `cause` is None for a plain charge (by our reckoning or the provider's), and the first that applied otherwise.
     `cost_pico_usd` is the upstream cost, exact; `recomputed` the one by the price book where the provider stated its
     own, and `difference` how the two compare. `risk_pico_usd` is what the platform may owe without a charge.
     """
 
     outcome: Outcome
     hold: HoldState
+    cause: Cause | None = None
     reasons: tuple[str, ...] = ()
     payer: Literal["client", "platform"] = "client"
     estimated: bool = False
@@ -109,21 +125,26 @@ def decide(
     """The bill of one attempt. Never raises for anything that a provider sent."""
     error = ending.error
     if _failed_without_content(ending, counted):
-        flagged = ending.status in _TIMEOUTS if error is None else _may_have_billed(error, ending.status)
-        return _released(
-            str(error) if error else f"status {ending.status}", _risk(book, served, hold) if flagged else None
-        )
+        why = str(error) if error else f"status {ending.status}"
+        if error is not None and _may_have_billed(error, counted):
+            known = _input_cost(book, counted, served)
+            return _released(why, "may_have_billed", _risk(book, served, hold) if known is None else known)
+        return _released(why, "failed", None)
     if ending.blocked:
         input_only = _input_cost(book, counted, served)
-        return _released("the prompt was blocked", input_only if input_only is not None else Fraction(0))
+        return _released(
+            "the prompt was blocked", "prompt_blocked", input_only if input_only is not None else Fraction(0)
+        )
     billed_empty = error is not None and not ending.has_content  # broke off, and its exact cost came with it
     if error is not None and error.outcome == "error_event" and not billed_empty:
-        return _estimate(ending, counted, book, served, agreed, hold, str(error), payer="platform")
+        return _estimate(ending, counted, book, served, agreed, hold, (str(error), "broke_off"), payer="platform")
     if not billed_empty and (counted.missing or not ending.complete or error is not None):
-        why = f"{', '.join(counted.missing)} missing" if counted.missing else "the stream was cut"
-        return _estimate(ending, counted, book, served, agreed, hold, why, payer="client")
+        lost: tuple[str, Cause] = ("the stream was cut", "stream_cut")
+        if counted.missing:
+            lost = (f"{', '.join(counted.missing)} missing", "usage_missing")
+        return _estimate(ending, counted, book, served, agreed, hold, lost, payer="client")
     if counted.refused:
-        return Bill(outcome="quarantine", hold="open", reasons=counted.refused)
+        return _quarantined("bad_usage", *counted.refused)
     return _charged(counted, cost_of(book, counted, served, uses), agreed, hold)
 
 
@@ -136,8 +157,9 @@ def _failed_without_content(ending: Ending, counted: Counted) -> bool:
     return counted.reported_usd is None or bool(counted.missing)
 
 
-def _may_have_billed(error: UpstreamError, status: int | None) -> bool:
-    return error.outcome in _MAY_HAVE_BILLED or status in _TIMEOUTS
+def _may_have_billed(error: UpstreamError, counted: Counted) -> bool:
+    """Also a stream that broke off before its output, if it had counted something by then."""
+    return error.outcome in _MAY_HAVE_BILLED or (error.outcome == "error_event" and bool(counted.parts))
 
 
 def _charged(counted: Counted, cost: Cost | Unpriced, agreed: Terms, hold: Hold) -> Bill:
@@ -149,27 +171,31 @@ def _charged(counted: Counted, cost: Cost | Unpriced, agreed: Terms, hold: Hold)
     elif isinstance(cost, Cost):
         amount = cost.pico_usd
     else:
-        return Bill(outcome="quarantine", hold="open", reasons=(cost.reason,))
+        return _quarantined(_UNPRICED[cost.lacks], cost.reason)
     try:
         charge = charge_pico_uat(amount, agreed)
     except ChargeOverflow as error:
-        return Bill(outcome="quarantine", hold="open", reasons=(str(error),))
+        return _quarantined("overflow", str(error))
     if charge > hold.pico_uat * agreed.settle_cap:
         why = f"the charge of {charge} pico-UAT is more than {agreed.settle_cap} times its hold"
-        return Bill(outcome="quarantine", hold="open", reasons=(why,))
+        return _quarantined("over_settle_cap", why)
     reasons = counted.flags
+    cause: Cause | None = "sums_differ" if reasons else None
     if charge > hold.pico_uat:
         reasons += ("the charge is more than its hold",)
+        cause = cause or "above_hold"
     recomputed = basis.pico_usd if basis is not None and reported is not None else None
     difference = None if recomputed is None else _difference(amount, recomputed, rounded=False)
     if counted.rounded_usd is not None and basis is not None:
         recomputed, difference = basis.pico_usd, _difference(counted.rounded_usd * PICO, amount, rounded=True)
         if difference == "differs":
             reasons += ("the provider's rounded cost is another one",)
+            cause = cause or "rounded_cost_differs"
     outcome: Outcome = "charge_and_flag" if reasons else "charge"
     return Bill(
         outcome="charge_provider_reported" if reported is not None else outcome,
         hold="settled",
+        cause=cause,
         reasons=reasons,
         cost_pico_usd=amount,
         charge_pico_uat=charge,
@@ -193,7 +219,7 @@ def _estimate(
     served: Served,
     agreed: Terms,
     hold: Hold,
-    why: str,
+    why: tuple[str, Cause],
     *,
     payer: Literal["client", "platform"],
 ) -> Bill:
@@ -208,11 +234,13 @@ def _estimate(
         buckets = known._replace(output_text=max(known.output_text, delivered))
     cost = cost_of(book, Counted(normaliser=counted.normaliser, parts=(Part(buckets),)), served)
     amount = cost.pico_usd if isinstance(cost, Cost) else None
-    reasons = (why,) if isinstance(cost, Cost) else (why, cost.reason)
+    said, cause = why
+    reasons = (said,) if isinstance(cost, Cost) else (said, cost.reason)
     if payer == "platform":
         return Bill(
             outcome="estimate_and_flag",
             hold="released",
+            cause=cause,
             reasons=reasons,
             payer="platform",
             estimated=True,
@@ -226,6 +254,7 @@ def _estimate(
     return Bill(
         outcome="estimate_and_flag",
         hold="settled",
+        cause=cause,
         reasons=reasons,
         estimated=True,
         cost_pico_usd=amount,
@@ -256,10 +285,15 @@ def _risk(book: PriceBook, served: Served, hold: Hold) -> Fraction:
     return cost.pico_usd if isinstance(cost, Cost) else Fraction(0)
 
 
-def _released(why: str, risk_pico_usd: Fraction | None) -> Bill:
+def _quarantined(cause: Cause, *reasons: str) -> Bill:
+    return Bill(outcome="quarantine", hold="open", cause=cause, reasons=reasons)
+
+
+def _released(why: str, cause: Cause, risk_pico_usd: Fraction | None) -> Bill:
     return Bill(
         outcome="release" if risk_pico_usd is None else "release_and_flag",
         hold="released",
+        cause=cause,
         reasons=(why,),
         cost_pico_usd=Fraction(0),
         charge_pico_uat=0,

@@ -89,8 +89,8 @@ class CompiledRow:
             raise ValueError("it needs a model")
         self.tariff = tariff
         self.id = tariff.id
-        self.from_s = _instant(tariff.valid_from, float("-inf"))
-        self.to_s = _instant(tariff.valid_to, float("inf"))
+        self.from_s = float("-inf") if tariff.valid_from is None else instant(tariff.valid_from)
+        self.to_s = float("inf") if tariff.valid_to is None else instant(tariff.valid_to)
         if self.from_s >= self.to_s:
             raise ValueError("it ends before it begins")
         self.base = compile_table("base", tariff.rates, tariff.tiers, tariff.windows)
@@ -233,10 +233,9 @@ def _factor(text: Any) -> Fraction:
     return factor
 
 
-def _instant(text: str | None, without: float) -> float:
-    if text is None:
-        return without
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
+def instant(text: str) -> float:
+    """An RFC 3339 instant in Unix seconds. Raises `ValueError`."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
         raise ValueError(f"{text} names no time zone")
-    return instant.timestamp()
+    return found.timestamp()

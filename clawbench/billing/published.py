@@ -1,4 +1,4 @@
-"""What providers publish about their prices beside the rates, and what lists of rates leave out. Dated facts, no logic.
+"""What providers publish about their prices beside the rates, and what lists of rates leave out. Dated facts.
 
 Read on 2026-11-21. A correction is a new line here and a new price book, never a change of a rule.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from clawbench.billing.price_book import pico_fee
 from clawbench.billing.price_tables import Window
 
 INCLUSIVE_THRESHOLDS: Final = frozenset({"xai"})
@@ -14,6 +15,20 @@ INCLUSIVE_THRESHOLDS: Final = frozenset({"xai"})
 
 FREE_USES: Final[dict[str, tuple[str, ...]]] = {"anthropic": ("web_fetch",)}
 """By provider: things counted in usage objects whose published fee is zero."""
+
+FEES: Final[dict[str, dict[str, str]]] = {
+    "anthropic": {"web_search": "0.01"},
+    "groq": {"web_search": "0.005", "visit_website": "0.001"},
+    "xai": {"web_search": "0.005"},
+}
+"""By provider: fees that hold for all of its models, in USD a use; a list's own figure for a model goes first."""
+
+
+def fees_of(provider: str) -> dict[str, int]:
+    """A provider's fees for all of its models, in pico-USD a use, those of zero included."""
+    free = dict.fromkeys(FREE_USES.get(provider, ()), 0)
+    return free | {kind: pico_fee(usd) for kind, usd in FEES.get(provider, {}).items()}
+
 
 _WORKDAYS: Final = (1, 2, 3, 4, 5)
 

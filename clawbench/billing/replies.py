@@ -33,7 +33,7 @@ def read_whole(wire: Wire, status: int, headers: Headers, body: bytes) -> ReadRe
     if status >= 400:
         error = wire.error(status, headers, body)
         return ReadReply(ending=_failed(status, error), evidence=Evidence())
-    evidence = of_body(wire.name, body)
+    evidence = of_body(wire.name, body, headers)
     try:
         completion = wire.decode(status, headers, body)
     except UpstreamError as error:

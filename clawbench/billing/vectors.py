@@ -26,6 +26,8 @@ _DATED: Final = ("-20??-??-??", "-20??????", "@20??????", "-00?")
 """How providers name dated versions of the model that was asked for."""
 
 
+_BAD_NAMED: Final = 5  # of a file's bad lines, so many are named
+
 NULL: Final = Raw(b"null")
 
 
@@ -59,10 +61,11 @@ class Multiplier(Struct, frozen=True, kw_only=True):
 
 
 class ToolFee(Struct, frozen=True, kw_only=True):
-    """Uses of `kind` cost `unit_usd` each. How many there were is for the reply to say."""
+    """Uses of `kind` cost `unit_usd` each. How many there were is for the reply to say; `count` is the row's word."""
 
     kind: str
     unit_usd: Raw
+    count: Raw = NULL
 
 
 class Vector(Struct, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ class Vector(Struct, frozen=True, kw_only=True):
     expected_cost_usd: Raw = NULL
     expected_charge_pico_uat: Raw = NULL
     mock_response: MockResponse | None = None
+    line: int = 0  # of the file, from 1; set when it is read
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -106,14 +110,18 @@ def read_vectors(path: Path) -> list[Vector]:
     except OSError as error:
         raise BadVectors(f"{path}: {error.strerror or error}") from None
     rows: list[Vector] = []
+    bad: list[str] = []
     decode = msgspec.json.Decoder(Vector).decode
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            rows.append(decode(line))
+            rows.append(structs.replace(decode(line), line=number))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadVectors(f"{path}, line {number}: {error}") from None
+            bad.append(f"line {number}: {error}")
+    if bad:
+        more = f"; and {len(bad) - _BAD_NAMED} more" if len(bad) > _BAD_NAMED else ""
+        raise BadVectors(f"{path}, {'; '.join(bad[:_BAD_NAMED])}{more}")
     if not rows:
         raise BadVectors(f"{path} holds no rows")
     return rows

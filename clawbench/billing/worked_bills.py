@@ -15,9 +15,10 @@ from msgspec import Raw, Struct, structs
 from clawbench.billing.amounts import usd
 from clawbench.billing.charge import ChargeOverflow, Served, Terms, charge_pico_uat, terms
 from clawbench.billing.evidence import Evidence
-from clawbench.billing.outcomes import Bill, Ending, Hold, decide
+from clawbench.billing.outcomes import Bill, Cause, Ending, Hold, decide
 from clawbench.billing.replies import ReadReply, counted_of, read_stream, read_whole
 from clawbench.billing.vectors import (
+    BadVectors,
     MockResponse,
     PriceSheet,
     ServedAs,
@@ -28,9 +29,9 @@ from clawbench.billing.vectors import (
     sent_at,
 )
 from clawbench.errors import UpstreamError, UsageError
-from clawbench.money import PICO, NotMoney, decimal
+from clawbench.money import INT64_MAX, PICO, NotMoney, decimal
 from clawbench.types import Choice, Completion, Offer
-from clawbench.usage.buckets import Counted
+from clawbench.usage.buckets import Counted, Uses
 from clawbench.usage.normalisers import normaliser_for
 from clawbench.wires import wire_for
 from clawbench.wires.event_stream import encode_frame
@@ -39,6 +40,7 @@ from clawbench.wires.protocol import Wire
 HOLD_PICO_UAT: Final = 10 * PICO
 CONTEXT_TOKENS: Final = 1_000_000  # of a row that does not state its model's
 _BOUND_CONTEXTS: Final = 4
+_PICO_DECIMALS: Final = 12
 
 _DIALECTS: Final[dict[str, str]] = {
     "messages": "anthropic",
@@ -99,7 +101,7 @@ def work(row: Vector, sheet: PriceSheet) -> WorkedBill:
             buckets={},
             hold="none",
             reasons=(),
-            differences=(str(error),),
+            differences=(f"line {row.line}: {error}",),
         )
 
 
@@ -138,7 +140,7 @@ def _billed(row: Vector, sheet: PriceSheet) -> tuple[Bill, Counted]:
     )
     reply = _replayed(row, wire, model)
     context = row.context
-    asked_ttl = "1h" if "1h" in context.values() else None  # the only lifetime that anybody names there
+    asked_ttl = "1h" if _mentions(context, "1h") else None  # the only lifetime that anybody names there
     limit = context.get("context_tokens")
     bound = _BOUND_CONTEXTS * (limit if type(limit) is int else CONTEXT_TOKENS)
     counted = counted_of(reply, normaliser_for(dialect, provider), bound=bound, asked_ttl=asked_ttl)
@@ -154,7 +156,35 @@ def _billed(row: Vector, sheet: PriceSheet) -> tuple[Bill, Counted]:
     )
     book = sheet.book_of(row, said)
     hold = Hold(pico_uat=HOLD_PICO_UAT)
-    return decide(reply.ending, counted, book, served, terms(), hold, reply.evidence.uses), counted
+    uses = _as_named(row, reply.evidence.uses)
+    counted = structs.replace(counted, uses=_as_named(row, counted.uses))
+    return decide(reply.ending, counted, book, served, terms(), hold, uses), counted
+
+
+def _mentions(value: Any, word: str) -> bool:
+    """Whether a word stands anywhere in a row's context."""
+    if type(value) is dict:
+        return any(_mentions(inner, word) for inner in value.values())
+    return any(_mentions(inner, word) for inner in value) if type(value) is list else value == word
+
+
+def _as_named(row: Vector, uses: tuple[Uses, ...]) -> tuple[Uses, ...]:
+    """Uses under the names that a row has for them. One that it names otherwise than we do is told by its count."""
+    named = {fee.kind: literal(fee.count) for fee in row.tool_fees or ()}
+    ours = {kind for each in uses for kind in each.counts}
+    foreign = {kind: count for kind, count in named.items() if kind not in ours and not kind.startswith("request_")}
+    found: list[Uses] = []
+    for each in uses:
+        fitting = [kind for kind, count in foreign.items() if count in [str(n) for n in each.counts.values()]]
+        if named.keys().isdisjoint(each.counts) and len(fitting) == 1 and not _is_by_size(each):
+            each = Uses({fitting[0]: int(foreign.pop(fitting[0]) or 0)})
+        found.append(each)
+    return tuple(found)
+
+
+def _is_by_size(use: Uses) -> bool:
+    """Fees by the size of a search's context are as many as there are sizes: a foreign size is another fee."""
+    return any(kind.startswith("request_") for kind in use.counts)
 
 
 def _traits(row: Vector, counted: Counted) -> tuple[str, ...]:
@@ -212,27 +242,44 @@ def _composed(row: Vector, wire: Wire, model: str) -> bytes:
     key = _USAGE_KEYS.get(wire.name, "usage")
     members.pop(key, None)
     texts = [msgspec.json.encode(name) + b":" + bytes(member) for name, member in members.items()]
-    if wire.name.startswith("ollama"):
-        texts = [text for text in texts if b"eval_count" not in text] + [
-            raw.strip().removeprefix(b"{").removesuffix(b"}")
-        ]
+    if wire.name.startswith("ollama"):  # its counts stand among the other members
+        counts = b"" if raw == b"null" else raw.strip().removeprefix(b"{").removesuffix(b"}")
+        texts = [*(text for text in texts if b"eval_count" not in text), counts]
     elif raw != b"null":
         texts.append(msgspec.json.encode(key) + b":" + raw)
     return b"{" + b",".join(text for text in texts if text.strip()) + b"}"
 
 
 def _arithmetic(row: Vector) -> Bill:
-    """A row that states a cost and terms instead of a reply."""
-    stated: dict[str, Any] = msgspec.json.decode(bytes(row.usage_raw))
+    """A row that states a cost and terms instead of a reply; `scale` are the decimals of UAT that a charge may have."""
     try:
-        cost = Fraction(decimal(str(stated["upstream_cost_usd"]))) * PICO
-        margin = Fraction(decimal(str(stated.get("margin_bps", 0)))) / 10_000
-        per_usd = Fraction(decimal(str(stated.get("uat_per_usd", "1"))))
-        agreed = Terms(margin=str(margin), usd_per_uat=f"1/{per_usd}", factor=(1 + margin) * per_usd)
-        charge = charge_pico_uat(cost, agreed)
-    except (KeyError, NotMoney, ChargeOverflow, ValueError) as error:
-        return Bill(outcome="quarantine", hold="open", reasons=(str(error),))
+        stated = msgspec.json.decode(bytes(row.usage_raw), type=dict[str, Raw])
+    except msgspec.DecodeError as error:
+        raise BadVectors(f"{row.id}: usage_raw states no cost and terms: {error}") from None
+
+    def amount(key: str, default: str) -> Fraction:
+        return Fraction(decimal(literal(stated[key]) or default if key in stated else default))
+
+    scale = amount("scale", "12")
+    if scale.denominator != 1 or not 0 <= scale <= _PICO_DECIMALS:
+        raise BadVectors(f"{row.id}: a scale of {scale} is none; amounts have 0 to {_PICO_DECIMALS} decimals")
+    unit = 10 ** (_PICO_DECIMALS - int(scale))
+    try:
+        cost = amount("upstream_cost_usd", "") * PICO
+        margin, per_usd = amount("margin_bps", "0") / 10_000, amount("uat_per_usd", "1")
+        if margin < 0 or per_usd <= 0:
+            raise NotMoney(f"a margin of {margin} at {per_usd} UAT for 1 USD is no price")
+        agreed = Terms(margin=str(margin), usd_per_uat=f"1/{per_usd}", factor=(1 + margin) * per_usd / unit)
+        charge = charge_pico_uat(cost, agreed) * unit
+        if charge > INT64_MAX:
+            raise ChargeOverflow(f"{charge} pico-UAT do not fit a ledger amount")
+    except (NotMoney, ChargeOverflow, ValueError) as error:
+        return _refused("overflow" if isinstance(error, ChargeOverflow) else "bad_usage", str(error))
     return Bill(outcome="charge", hold="settled", cost_pico_usd=cost, charge_pico_uat=charge)
+
+
+def _refused(cause: Cause, why: str) -> Bill:
+    return Bill(outcome="quarantine", hold="open", cause=cause, reasons=(why,))
 
 
 def _differences(row: Vector, bill: Bill, buckets: dict[str, int]) -> list[str]:
@@ -244,7 +291,7 @@ def _differences(row: Vector, bill: Bill, buckets: dict[str, int]) -> list[str]:
         if bill.cost_pico_usd != Fraction(decimal(expected_cost)) * PICO:
             ours = "none" if bill.cost_pico_usd is None else usd(bill.cost_pico_usd)
             found.append(f"cost {ours} USD, expected {expected_cost}")
-    elif bill.charge_pico_uat is not None and not 0 <= bill.charge_pico_uat <= HOLD_PICO_UAT:
+    elif expected_charge is None and not 0 <= (bill.charge_pico_uat or 0) <= HOLD_PICO_UAT:
         found.append(f"charge {bill.charge_pico_uat} pico-UAT is not within the hold")
     if expected_charge is not None and str(bill.charge_pico_uat) != expected_charge:
         found.append(f"charge {bill.charge_pico_uat} pico-UAT, expected {expected_charge}")

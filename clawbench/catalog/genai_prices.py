@@ -53,14 +53,19 @@ class GenaiPrices:
 
     def find(self, provider: str, model: str) -> Listed | None:
         """The price of a provider's model; an exact id goes before a rule that matches."""
-        candidates = [entry for name in self._names(provider) for entry in self._providers.get(name, [])]
-        exact = [entry for entry in candidates if entry.get("id") == model]
-        ruled = (entry for entry in candidates if _matches(entry.get("match"), model.lower()))
-        for entry in (*exact, *ruled):
+        for _, entry in self.entries(provider, model):
             listed = self._listed(provider, entry)
             if listed is not None:
                 return listed
         return None
+
+    def entries(self, provider: str, model: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(key, the file's own entry) of a provider's model, the best first."""
+        candidates = [entry for name in self._names(provider) for entry in self._providers.get(name, [])]
+        exact = [entry for entry in candidates if entry.get("id") == model]
+        ruled = (entry for entry in candidates if _matches(entry.get("match"), model.lower()))
+        for entry in (*exact, *ruled):
+            yield f"{provider}/{entry.get('id')}", entry
 
     def _names(self, provider: str) -> Iterator[str]:
         yield from NAMES.get(provider, (provider,))

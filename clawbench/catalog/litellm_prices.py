@@ -6,6 +6,7 @@ somebody's float arithmetic) are rounded to the nearest and named. Models in oth
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from clawbench.types import Rates
 PREFIXES: dict[str, tuple[str, ...]] = {
     "openai": ("", "openai/"),
     "azure-openai": ("azure/", ""),
-    "azure-ai": ("azure_ai/",),
+    "azure-ai": ("azure_ai/", "azure/"),
     "alibaba": ("dashscope/",),
     "together": ("together_ai/",),
     "fireworks": ("fireworks_ai/", "fireworks_ai/accounts/fireworks/models/"),
@@ -76,15 +77,19 @@ class LiteLLMPrices:
 
         A name that the map writes with other punctuation (llama3.3-70b, llama-3.3-70b) is found after the exact ones.
         """
-        exact = _keys(provider, model)
-        for key in (*exact, *(self._squashed.get(_squash(key), "") for key in exact)):
-            entry = self._entries.get(key)
-            if entry is None or not _is_chat(entry) or not _is_owned(provider, key, entry):
-                continue
+        for key, entry in self.entries(provider, model):
             listed = self._listed(key, entry)
             if listed is not None:
                 return listed
         return None
+
+    def entries(self, provider: str, model: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(key, the map's own entry) of a provider's chat model, the best first."""
+        exact = _keys(provider, model)
+        for key in (*exact, *(self._squashed.get(_squash(key), "") for key in exact)):
+            entry = self._entries.get(key)
+            if entry is not None and _is_chat(entry) and _is_owned(provider, key, entry):
+                yield key, entry
 
     def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
         rates: dict[str, int | None] = {}

@@ -6,6 +6,7 @@ own router); such a model has no price here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from clawbench.catalog.listed import Listed
@@ -40,17 +41,24 @@ class OpenRouterPrices:
     def __init__(self, name: str, content: Any) -> None:
         self.name = name
         self._entries: dict[str, dict[str, Any]] = {}
-        for entry in content["data"]:
-            for key in (entry.get("id"), entry.get("canonical_slug")):
-                if isinstance(key, str):
+        for name in ("id", "canonical_slug"):
+            for entry in content["data"]:
+                key = entry.get(name)
+                # A free variant shares the dated name of the one that is paid for, and is never served under it.
+                if isinstance(key, str) and (name == "id" or ":" not in str(entry.get("id"))):
                     self._entries.setdefault(key.casefold(), entry)
         self.rounded: set[str] = set()
         self.refused: set[str] = set()
 
     def find(self, provider: str, model: str) -> Listed | None:
         """The price of a model at OpenRouter, by its id or its dated name; None for other providers."""
+        return next((self._listed(key, entry) for key, entry in self.entries(provider, model)), None)
+
+    def entries(self, provider: str, model: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(id, the list's own entry) of a model at OpenRouter; nothing for other providers."""
         entry = self._entries.get(model.casefold()) if provider == PROVIDER else None
-        return None if entry is None else self._listed(str(entry.get("id")), entry)
+        if entry is not None:
+            yield str(entry.get("id")), entry
 
     def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
         rates: dict[str, int | None] = {}

@@ -39,7 +39,7 @@ from clawbench.workloads.protocol import Arrival
 VIRTUAL_EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 ACCOUNT = "bench"
 PROGRESS_EVERY = 200
-ENTRIES_REMEMBERED = 50_000  # by a ledger in memory: how far back a request's name is known
+ENTRIES_REMEMBERED = 500  # by a ledger in memory: how far back a request's name is known
 _US = 1_000_000
 BODIES_REMEMBERED = 65_536
 

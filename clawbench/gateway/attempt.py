@@ -66,7 +66,7 @@ class Attempt:
     async def completion(self) -> Completion:
         """The whole answer of a call that was not streamed."""
         body = await self._body()
-        self._evidence = of_body(self._wire.name, body)
+        self._evidence = of_body(self._wire.name, body, self._reply.headers)
         completion = self._completion = self._wire.decode(self._reply.status, self._reply.headers, body)
         self.facts.usage, self.facts.notes = completion.usage, self._lost + completion.notes
         return completion

@@ -5,10 +5,13 @@ Takes each entry as it is appended. Keeps one balance an account, and no entry.
 
 from __future__ import annotations
 
+import msgspec
+
 from clawbench.billing.ledger.protocol import Entry
 from clawbench.gateway.records import RecordWriter
 
 _US = 1_000_000
+_encode = msgspec.json.Encoder().encode
 _ATTEMPT_KINDS = frozenset({"cost", "risk", "risk_resolved"})
 
 
@@ -45,7 +48,7 @@ class LedgerRows:
                 balance,
                 entry.at_us,
                 entry.ref,
-                [{"account": posting.account, "amount": posting.amount} for posting in entry.postings],
+                _encode(entry.postings).decode(),
                 detail_text.decode(),
                 entry.hash,
             ),

@@ -53,16 +53,9 @@ def xai_responses(usage: Source, read: Reader) -> Draft:
     return found
 
 
-def openrouter_responses(usage: Source, read: Reader) -> Draft:
-    """As OpenAI's, with the cost beside."""
-    found = openai_responses(usage, read)
-    found.reported_usd = _openrouter_cost(usage, read)
-    return found
-
-
 def reasoning_inside(usage: Source, read: Reader) -> Draft:
     """Groq, Fireworks and others that count as OpenAI does, without audio. R is inside C."""
-    prompt, completion, cached, reasoning = _plain(usage, read)
+    prompt, completion, cached, reasoning = plain(usage, read)
     read.same("total_tokens", read.total(usage, "total_tokens"), prompt + completion)
     return draft(
         Buckets(
@@ -75,7 +68,7 @@ def reasoning_inside(usage: Source, read: Reader) -> Draft:
 
 
 def reasoning_unpriced(usage: Source, read: Reader) -> Draft:
-    """Mistral and Together: what the model thought is completion like any other; cached tokens inside P."""
+    """Together: what the model thought is completion like any other; cached tokens inside P."""
     prompt, completion = read.primary(usage, "prompt_tokens"), read.primary(usage, "completion_tokens")
     cached = read.count(read.child(usage, "prompt_tokens_details"), "cached_tokens")
     read.same("total_tokens", read.total(usage, "total_tokens"), prompt + completion)
@@ -84,9 +77,27 @@ def reasoning_unpriced(usage: Source, read: Reader) -> Draft:
     )
 
 
+def mistral(usage: Source, read: Reader) -> Draft:
+    """As Together's; tokens of audio stand beside P where T says so (T = P + C + audio), else inside it."""
+    prompt, completion = read.primary(usage, "prompt_tokens"), read.primary(usage, "completion_tokens")
+    inside = read.child(usage, "prompt_tokens_details")
+    cached, audio = read.count(inside, "cached_tokens"), read.count(inside, "audio_tokens")
+    total = read.total(usage, "total_tokens")
+    beside = audio if total == prompt + completion + audio else 0
+    read.same("total_tokens", total, prompt + completion + beside)
+    return draft(
+        Buckets(
+            uncached_input=read.within("cached and audio tokens", cached + audio - beside, prompt),
+            cache_read=cached,
+            audio_in=audio,
+            output_text=completion,
+        )
+    )
+
+
 def deepseek(usage: Source, read: Reader) -> Draft:
     """The prompt is stated in two parts, hit and miss, which must add up to it."""
-    prompt, completion, cached, reasoning = _plain(usage, read)
+    prompt, completion, cached, reasoning = plain(usage, read)
     hit, miss = read.stated(usage, "prompt_cache_hit_tokens"), read.stated(usage, "prompt_cache_miss_tokens")
     if hit is None:
         hit = cached if miss is None else read.within("prompt_cache_miss_tokens", miss, prompt)
@@ -110,7 +121,7 @@ def xai_chat(usage: Source, read: Reader) -> Draft:
 
     Cached tokens count across modalities, so P − cached is the whole rest.
     """
-    prompt, completion, cached, reasoning = _plain(usage, read)
+    prompt, completion, cached, reasoning = plain(usage, read)
     total = read.total(usage, "total_tokens")
     text = completion
     if total == prompt + completion:
@@ -126,6 +137,13 @@ def xai_chat(usage: Source, read: Reader) -> Draft:
         )
     )
     found.reported_usd, found.uses = _ticks(usage, read), _xai_uses(usage, read)
+    return found
+
+
+def azure_ai_chat(usage: Source, read: Reader) -> Draft:
+    """Several makers' models, xAI's way of counting among them. Azure bills them: xAI's ticks are zero there."""
+    found = xai_chat(usage, read)
+    found.reported_usd = None
     return found
 
 
@@ -145,24 +163,6 @@ def gemini_compatible(usage: Source, read: Reader) -> Draft:
             reasoning=max(hidden, 0),
         )
     )
-
-
-def openrouter_chat(usage: Source, read: Reader) -> Draft:
-    """As OpenAI's; `cost` is what OpenRouter takes. With a key of one's own the provider's cost comes on top."""
-    prompt, completion, cached, reasoning = _plain(usage, read)
-    written = read.count(read.child(usage, "prompt_tokens_details"), "cache_write_tokens")
-    read.same("total_tokens", read.total(usage, "total_tokens"), prompt + completion)
-    found = draft(
-        Buckets(
-            uncached_input=read.within("cached and written tokens", cached + written, prompt),
-            cache_read=cached,
-            cache_write_5m=written,
-            output_text=read.within("reasoning tokens", reasoning, completion),
-            reasoning=reasoning,
-        )
-    )
-    found.reported_usd = _openrouter_cost(usage, read)
-    return found
 
 
 def perplexity(usage: Source, read: Reader) -> Draft:
@@ -231,8 +231,8 @@ def _inclusive(usage: Source, read: Reader, prompt_key: str, completion_key: str
     )
 
 
-def _plain(usage: Source, read: Reader) -> tuple[int, int, int, int]:
-    """P, C, cached, R."""
+def plain(usage: Source, read: Reader) -> tuple[int, int, int, int]:
+    """P, C, cached, R as nearly everybody names them."""
     inside, outside = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     cached = 0 if inside is None else read.count(read.child(usage, "prompt_tokens_details"), "cached_tokens")
     reasoning = 0 if outside is None else read.count(read.child(usage, "completion_tokens_details"), "reasoning_tokens")
@@ -251,12 +251,3 @@ def _xai_uses(usage: Source, read: Reader) -> tuple[Uses, ...]:
         if calls := read.count(details, key):
             found.append(Uses({key.removesuffix("_calls"): calls}))
     return tuple(found)
-
-
-def _openrouter_cost(usage: Source, read: Reader) -> Fraction | None:
-    cost = read.amount(usage, "cost")
-    upstream = read.amount(read.child(usage, "cost_details"), "upstream_inference_cost")
-    own_key = usage.get("is_byok")
-    if own_key is not None and type(own_key) is not bool:
-        read.refused.append("is_byok is neither true nor false")
-    return cost if cost is None or upstream is None or own_key is not True else cost + upstream

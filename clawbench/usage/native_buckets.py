@@ -7,14 +7,16 @@ from typing import Any, Final
 
 from clawbench.usage.admission import Reader
 from clawbench.usage.buckets import Buckets, Part, Uses
-from clawbench.usage.chat_buckets import Draft, Source, draft
+from clawbench.usage.chat_buckets import Draft, Source, draft, reasoning_inside
 
 _5M: Final = "ephemeral_5m_input_tokens"
 _1H: Final = "ephemeral_1h_input_tokens"
 
-# Proto enums come as names, or as numbers where a client asked for those.
-_AUDIO: Final = ("AUDIO", 4)
-_IMAGE: Final = ("IMAGE", 2)
+_AUDIO: Final = "AUDIO"
+_IMAGE: Final = "IMAGE"
+_SEEN: Final = (_IMAGE, "VIDEO", "DOCUMENT")  # a document's pages are images to the cache
+_OF_NUMBER: Final = {1: "TEXT", 2: _IMAGE, 3: "VIDEO", 4: _AUDIO, 5: "DOCUMENT"}
+"""Proto enums come as names, or as numbers where a client asked for those."""
 
 
 def anthropic_messages(usage: Source, read: Reader, asked_ttl: str | None) -> Draft:
@@ -95,12 +97,14 @@ def gemini_native(usage: Source, read: Reader) -> Draft:
         read.missing.append("candidatesTokenCount")
     candidates, thoughts = candidates or 0, thoughts or 0
     cached = read.count(usage, "cachedContentTokenCount")
-    audio, cached_audio = (_modality(usage, read, f"{of}TokensDetails", _AUDIO) for of in ("prompt", "cache"))
-    if "promptTokensDetails" in usage:
-        uncached_audio = read.within("cached audio tokens", cached_audio, audio)
-    else:
-        uncached_audio = 0  # nothing says how much of the prompt was audio
-    image_out, audio_out = (_modality(usage, read, "candidatesTokensDetails", kind) for kind in (_IMAGE, _AUDIO))
+    asked, kept, answered = (_modalities(usage, read, f"{of}TokensDetails") for of in ("prompt", "cache", "candidates"))
+    cached_audio, uncached_audio = kept.get(_AUDIO, 0), 0
+    if asked:  # else nothing says how much of the prompt was audio
+        uncached_audio = read.within("cached audio tokens", cached_audio, asked.get(_AUDIO, 0))
+        for kinds in (("TEXT",), _SEEN):
+            of_kept, of_asked = (sum(tokens.get(kind, 0) for kind in kinds) for tokens in (kept, asked))
+            read.within(f"cached {'/'.join(kinds).lower()} tokens", of_kept, of_asked)
+    image_out, audio_out = answered.get(_IMAGE, 0), answered.get(_AUDIO, 0)
     total = prompt + candidates + tool_use + thoughts
     read.same("totalTokenCount", read.total(usage, "totalTokenCount"), total)
     fresh = read.within("cached tokens", cached, prompt)
@@ -121,15 +125,15 @@ def gemini_native(usage: Source, read: Reader) -> Draft:
     return found
 
 
-def _modality(usage: Source, read: Reader, key: str, kind: tuple[str, int]) -> int:
-    if key not in usage:
-        return 0
-    tokens = 0
-    for each in read.children(usage, key):
-        stated: Any = each.get("modality")
-        counted = read.count(each, "tokenCount")
-        if (stated.upper() if type(stated) is str else stated) in kind:
-            tokens += counted
+def _modalities(usage: Source, read: Reader, key: str) -> dict[str, int]:
+    """Tokens by modality of one of the lists; {} where it is absent."""
+    tokens: dict[str, int] = {}
+    if key in usage:
+        for each in read.children(usage, key):
+            stated: Any = each.get("modality")
+            kind = _OF_NUMBER.get(stated) if type(stated) is int else stated
+            kind = kind.upper() if type(kind) is str else ""
+            tokens[kind] = tokens.get(kind, 0) + read.count(each, "tokenCount")
     return tokens
 
 
@@ -151,6 +155,31 @@ def bedrock_converse(usage: Source, read: Reader) -> Draft:
         read.same("totalTokens", stated, fresh + cached + short + long + output)
     return draft(
         Buckets(uncached_input=fresh, cache_read=cached, cache_write_5m=short, cache_write_1h=long, output_text=output)
+    )
+
+
+_INVOKED: Final = (
+    ("inputTokenCount", "outputTokenCount"),
+    ("inputTextTokenCount", "totalOutputTextTokenCount"),
+    ("prompt_token_count", "generation_token_count"),
+)
+"""InvokeModel's own metrics, then what Titan and Llama write into their bodies."""
+
+
+def bedrock_invoke(usage: Source, read: Reader) -> Draft:
+    """InvokeModel counts as Converse does, under names of its own; Nova has Converse's, some families OpenAI's."""
+    if "inputTokens" in usage:
+        return bedrock_converse(usage, read)
+    if "prompt_tokens" in usage:
+        return reasoning_inside(usage, read)
+    fresh, output = next((pair for pair in _INVOKED if pair[0] in usage or pair[1] in usage), _INVOKED[0])
+    return draft(
+        Buckets(
+            uncached_input=read.primary(usage, fresh),
+            cache_read=read.count(usage, "cacheReadInputTokenCount"),
+            cache_write_5m=read.count(usage, "cacheWriteInputTokenCount"),
+            output_text=read.primary(usage, output),
+        )
     )
 
 

@@ -1,8 +1,8 @@
 """One normaliser per provider API: raw usage text in, canonical buckets out, under a version that a charge can cite.
 
-Chosen by the upstream API, never by what the client spoke. To add one: a function in `chat_buckets.py` or
-`native_buckets.py`, a line here. When a function's meaning changes, its version does: charges made under the old one
-stay what they were. Nothing here raises for anything a provider sends.
+Chosen by the upstream API, never by what the client spoke. To add one: a function in `chat_buckets.py`,
+`gateway_buckets.py` or `native_buckets.py`, a line here. When a function's meaning changes, its version does: charges
+made under the old one stay what they were. Nothing here raises for anything a provider sends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from clawbench.usage import anthropic, chat_buckets, native_buckets
+from clawbench.usage import anthropic, chat_buckets, gateway_buckets, native_buckets
 from clawbench.usage.admission import COUNT_MAX, Reader, UsageRefused, parse
 from clawbench.usage.buckets import Counted
 from clawbench.usage.chat_buckets import Draft
@@ -41,6 +41,7 @@ OPENAI_CHAT: Final = _plain("openai.chat/1", chat_buckets.openai_chat)
 OPENAI_RESPONSES: Final = _plain("openai.responses/1", chat_buckets.openai_responses)
 GEMINI: Final = _plain("gemini.generateContent/1", native_buckets.gemini_native)
 BEDROCK: Final = _plain("bedrock.converse/1", native_buckets.bedrock_converse)
+BEDROCK_INVOKE: Final = _plain("bedrock.invoke/1", native_buckets.bedrock_invoke)
 COHERE: Final = _plain("cohere.chat/1", native_buckets.cohere_chat)
 OLLAMA: Final = _plain("ollama.chat/1", native_buckets.ollama_chat)
 
@@ -54,25 +55,28 @@ CHAT: Final[dict[str, Normaliser]] = {
     "vertex": _plain("gemini.openai/1", chat_buckets.gemini_compatible),
     "deepseek": _plain("deepseek.chat/1", chat_buckets.deepseek),
     "xai": _plain("xai.chat/1", chat_buckets.xai_chat),
-    "azure-ai": _plain("xai.chat/1", chat_buckets.xai_chat),  # several vendors, xAI's counting among them
-    "mistral": _plain("mistral.chat/1", chat_buckets.reasoning_unpriced),
+    "azure-ai": _plain("azure-ai.chat/1", chat_buckets.azure_ai_chat),
+    "mistral": _plain("mistral.chat/2", chat_buckets.mistral),
     "together": _TOGETHER,
     "groq": _GROQ,
     "fireworks": _plain("fireworks.chat/1", chat_buckets.reasoning_inside),
-    "openrouter": _plain("openrouter.chat/1", chat_buckets.openrouter_chat),
+    "openrouter": _plain("openrouter.chat/2", gateway_buckets.openrouter_chat),
+    "vercel-gw": _plain("vercel.chat/1", gateway_buckets.vercel_chat),
+    "api.avian.io": _plain("avian.chat/1", gateway_buckets.avian_chat),
     "perplexity": _plain("perplexity.chat/1", chat_buckets.perplexity),
 }
 """By provider, for OpenAI's chat dialect; whoever is not listed is read as OpenAI."""
 
 _RESPONSES: Final[dict[str, Normaliser]] = {
     "xai": _plain("xai.responses/1", chat_buckets.xai_responses),
-    "openrouter": _plain("openrouter.responses/1", chat_buckets.openrouter_responses),
+    "openrouter": _plain("openrouter.responses/2", gateway_buckets.openrouter_responses),
 }
 
 _OF_DIALECT: Final[dict[str, Normaliser]] = {
     "anthropic": ANTHROPIC,
     "bedrock_anthropic": ANTHROPIC,
     "bedrock_converse": BEDROCK,
+    "bedrock_invoke_other": BEDROCK_INVOKE,
     "gemini": GEMINI,
     "cohere": COHERE,
     "cohere_v1": COHERE,

@@ -42,7 +42,7 @@ def test_the_worked_example_comes_out_to_the_last_digit() -> None:
 
 def test_a_bucket_without_a_rate_has_no_price_and_an_explicit_zero_is_one() -> None:
     audio = counted(Buckets(uncached_input=1, audio_in=1))
-    assert cost_of(book(), audio, SERVED) == Unpriced("m has no price for audio_in")
+    assert cost_of(book(), audio, SERVED) == Unpriced("m has no price for audio_in", "bucket")
     free = book(rates={"uncached_input": 0, "audio_in": 0})
     cost = cost_of(free, audio, SERVED)
     assert isinstance(cost, Cost)
@@ -122,3 +122,28 @@ def test_a_charge_beyond_the_ledger_s_range_is_told_apart_from_any_amount() -> N
 def test_terms_that_are_no_price_are_refused(margin: str, rate: str) -> None:
     with pytest.raises(NotMoney):
         terms(margin, rate)
+
+
+def test_a_use_that_the_usage_object_counts_is_not_counted_again_from_the_output() -> None:
+    priced = book(fees={"web_search": 5 * 10**9, "file_search": 10**9})
+    usage = counted(Buckets(uncached_input=1), uses=(Uses({"web_search": 2}),))
+    outside = (Uses({"web_search": 2}), Uses({"file_search": 1}))
+    cost = cost_of(priced, usage, SERVED, outside)
+    assert isinstance(cost, Cost)
+    assert [(fee.kind, fee.count) for fee in cost.fees] == [("web_search", 2), ("file_search", 1)]
+
+
+@pytest.mark.parametrize(
+    ("usage", "served", "lacks"),
+    [
+        (counted(Buckets(uncached_input=1)), Served(provider="p", model="other", at_s=0), "model"),
+        (counted(Buckets(uncached_input=1)), Served(provider="p", model="m", at_s=0, service_tier="flex"), "tier"),
+        (counted(Buckets(audio_in=1)), SERVED, "bucket"),
+        (counted(Buckets(uncached_input=1), traits=("fast",)), SERVED, "multiplier"),
+        (counted(Buckets(uncached_input=1), uses=(Uses({"web_search": 1}),)), SERVED, "use"),
+    ],
+)
+def test_what_lacks_a_price_is_named_by_its_kind(usage: Counted, served: Served, lacks: str) -> None:
+    found = cost_of(book(), usage, served)
+    assert isinstance(found, Unpriced)
+    assert found.lacks == lacks

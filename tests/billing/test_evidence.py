@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from clawbench.billing.evidence import Evidence, StreamEvidence, of_body
 from clawbench.usage.admission import UsageRefused, parse
 from clawbench.usage.buckets import Uses
+from clawbench.wires.event_stream import encode_frame
 
 
 def of_stream(dialect: str, *chunks: bytes) -> Evidence:
@@ -114,3 +116,17 @@ JSON = st.recursive(
 @given(value=JSON, dialect=st.sampled_from(["openai_chat", "openai_responses", "anthropic", "gemini", "cohere"]))
 def test_no_json_raises(value: object, dialect: str) -> None:
     of_body(dialect, json.dumps(value).encode())
+
+
+def test_invoke_model_states_its_counts_in_headers_or_in_its_last_event() -> None:
+    headers = {"x-amzn-bedrock-input-token-count": "16", "x-amzn-bedrock-output-token-count": "82"}
+    found = of_body("bedrock_invoke_other", b'{"completion": " Hi."}', headers)
+    assert [parse(text) for text in found.usage] == [{"inputTokenCount": 16, "outputTokenCount": 82}]
+    assert of_body("bedrock_invoke_other", b'{"completion": " Hi."}').usage == ()
+    inner = {"outputText": "Hi.", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 2}}
+    frame = encode_frame(
+        {":message-type": "event", ":event-type": "chunk"},
+        json.dumps({"bytes": base64.b64encode(json.dumps(inner).encode()).decode()}, separators=(",", ":")).encode(),
+    )
+    streamed = of_stream("bedrock_invoke_other", frame[:30], frame[30:])
+    assert [parse(text) for text in streamed.usage] == [{"inputTokenCount": 5, "outputTokenCount": 2}]

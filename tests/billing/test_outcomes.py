@@ -53,7 +53,7 @@ def test_a_good_answer_is_charged_exactly_with_margin() -> None:
         (failed("error_event", 200), "release"),
         (failed("filtered", 400), "release_and_flag"),
         (failed("timeout_first"), "release_and_flag"),
-        (failed("upstream_5xx", 504), "release_and_flag"),
+        (failed("upstream_5xx", 504), "release"),
         (failed("reset_early", 200), "release_and_flag"),
         (failed("protocol_error", 200), "release_and_flag"),
         (Ending(blocked=True), "release_and_flag"),
@@ -69,6 +69,51 @@ def test_what_failed_before_content_costs_the_client_nothing(ending: Ending, out
 def test_a_risk_is_the_prompt_s_estimate_at_its_price() -> None:
     missing = Counted(normaliser="n/1", missing=("usage",))
     assert bill(failed("timeout_first"), missing, input_tokens=7).risk_pico_usd == 7 * 10**6
+
+
+def test_a_stream_that_broke_off_before_its_output_is_a_risk_where_it_had_counted_something() -> None:
+    found = bill(failed("error_event", 200), structs.replace(GOOD, missing=("output_tokens",)), input_tokens=7)
+    assert (found.outcome, found.cause) == ("release_and_flag", "may_have_billed")
+    assert found.risk_pico_usd is not None
+    assert found.risk_pico_usd > 7 * 10**6
+    nothing = bill(failed("error_event", 200), Counted(normaliser="n/1", missing=("usage",)), input_tokens=7)
+    assert (nothing.outcome, nothing.cause, nothing.risk_pico_usd) == ("release", "failed", None)
+
+
+def test_every_outcome_but_a_charge_has_a_cause_to_count_by() -> None:
+    missing = Counted(normaliser="n/1", missing=("usage",))
+    found = [
+        bill(),
+        bill(failed("rate_limited", 429), missing),
+        bill(Ending(blocked=True), missing),
+        bill(failed("error_event", 200, content=True)),
+        bill(Ending(complete=False)),
+        bill(counted=missing),
+        bill(counted=Counted(normaliser="n/1", refused=("a count is true",))),
+        bill(model="unknown"),
+        bill(counted=structs.replace(GOOD, traits=("fast",))),
+        bill(hold=1),
+        bill(counted=structs.replace(GOOD, reported_usd=Fraction(10**12))),
+        bill(counted=structs.replace(GOOD, flags=("a sum is off",))),
+        bill(hold=179_999_999),
+        bill(counted=structs.replace(GOOD, rounded_usd=Fraction(1))),
+    ]
+    assert [each.cause for each in found] == [
+        None,
+        "failed",
+        "prompt_blocked",
+        "broke_off",
+        "stream_cut",
+        "usage_missing",
+        "bad_usage",
+        "unpriced_model",
+        "unpriced_multiplier",
+        "over_settle_cap",
+        "overflow",
+        "sums_differ",
+        "above_hold",
+        "rounded_cost_differs",
+    ]
 
 
 def test_a_provider_s_error_after_content_is_paid_by_the_platform() -> None:
@@ -191,3 +236,4 @@ def test_every_ending_has_an_outcome_whose_charge_and_hold_fit_it(
         assert found.charge_pico_uat == 0
     if found.outcome.endswith("flag") or found.outcome == "quarantine":
         assert found.reasons
+        assert found.cause

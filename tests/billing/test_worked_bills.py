@@ -194,3 +194,33 @@ def test_amounts_may_be_numbers_and_keep_their_literal(tmp_path: Path) -> None:
     prices = {"price_per_mtok": {"uncached_input": 2.5, "cache_read": None, "output_text": 10}}
     (bill,) = worked(tmp_path, CHAT | prices | {"expected_cost_usd": 0.0075, "request_context": None})
     assert not bill.differences
+
+
+def test_a_fee_that_a_row_names_otherwise_is_told_by_its_count(tmp_path: Path) -> None:
+    usage = CHAT["usage_raw"] | {"num_sources_used": 3}  # type: ignore[operator]
+    row = CHAT | {"provider": "xai", "usage_raw": usage, "expected_cost_usd": "0.0825"}
+    named = {"tool_fees": [{"kind": "live_search", "count": "3", "unit_usd": "0.025"}]}
+    other = {"tool_fees": [{"kind": "live_search", "count": "2", "unit_usd": "0.025"}]}
+    found, unpriced = worked(tmp_path, row | named, row | other)
+    assert not found.differences
+    assert unpriced.outcome == "quarantine"
+
+
+def test_a_lifetime_that_a_request_asked_for_is_found_wherever_its_context_says_so(tmp_path: Path) -> None:
+    row = {
+        "provider": "anthropic",
+        "api": "messages",
+        "model": "claude",
+        "price_key": "claude",
+        "price_per_mtok": {"uncached_input": "3", "cache_write_5m": "3.75", "cache_write_1h": "6", "output_text": "15"},
+        "usage_raw": {"input_tokens": 0, "cache_creation_input_tokens": 1000, "output_tokens": 0},
+        "expected_outcome": "charge",
+    }
+    contexts: tuple[tuple[dict[str, Any], str], ...] = (
+        ({}, "0.00375"),
+        ({"cache_ttl": "1h"}, "0.006"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "0.006"),
+        ({"cache_control": [{"ttl": "5m"}]}, "0.00375"),
+    )
+    rows = [row | {"request_context": context, "expected_cost_usd": usd} for context, usd in contexts]
+    assert not [bill.differences for bill in worked(tmp_path, *rows) if bill.differences]

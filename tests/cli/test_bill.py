@@ -71,3 +71,26 @@ def test_a_file_of_something_else_ends_with_2_and_no_traceback(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bill", "--vectors", str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_bad_lines_are_named_and_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join([json.dumps(ROW), "{", *['{"id": 1}'] * 6]))
+    assert run(["bill", "--vectors", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "line 2: " in said
+    assert "line 3: " in said
+    assert said.strip().endswith("and 2 more")
+    assert "Traceback" not in said
+
+
+def test_a_row_that_cannot_be_run_says_on_which_line_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n\n".join([json.dumps(ROW), json.dumps(ROW | {"api": "message"})]))
+    assert run(["bill", "--vectors", str(path), "--json"]) == 1
+    good, bad = json.loads(capsys.readouterr().out)["bills"]
+    assert good["differences"] == []
+    assert bad["outcome"] == "not run"
+    assert bad["differences"][0].startswith("line 3: ")

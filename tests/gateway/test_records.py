@@ -13,7 +13,7 @@ from clawbench.errors import WriteFailed
 from clawbench.gateway.records import MemoryWriter, ParquetWriter, frame, write_part
 from clawbench.schema import TABLES, polars_schema
 
-ENTRY = ("e", 1.0, "local", None, None, "topup", 5, 5, 1_000_000, "id", [{"account": "a", "amount": 5}], "{}", "h")
+ENTRY = ("e", 1.0, "local", None, None, "topup", 5, 5, 1_000_000, "id", '[["a", 5]]', "{}", "h")
 
 
 def test_every_table_can_be_written_empty_with_its_declared_types() -> None:
