@@ -77,7 +77,17 @@ def single(body: Any = SAY, *, status: Any = 200, headers: Any = None, **request
     ).encode()
 
 
-MAKERS: dict[str, Callable[..., bytes]] = {"vcr.rb": ruby, "go-vcr": go, "har": har, "single-exchange": single}
+def several(*args: Any, **fields: Any) -> bytes:
+    return b"[" + single(*args, **fields) + b"]"
+
+
+MAKERS: dict[str, Callable[..., bytes]] = {
+    "vcr.rb": ruby,
+    "go-vcr": go,
+    "har": har,
+    "single-exchange": single,
+    "exchange-list": several,
+}
 every_format = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -233,7 +243,7 @@ def test_what_is_no_duration_is_told(text: Any) -> None:
 
 
 def test_another_version_of_go_vcr_is_refused() -> None:
-    with pytest.raises(CassetteError, match="version '3' is not read; 2 is"):
+    with pytest.raises(CassetteError, match="version '3' is not read; 1 and 2 are"):
         read(go().replace(b"version: 2", b"version: 3"), "go-vcr")
 
 

@@ -13,9 +13,8 @@ time is taken to run to the end, which also holds for a browser's reply that cam
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -31,11 +30,10 @@ from clawbench.cassettes.formats.fields import (
     mapping,
     utf8,
 )
+from clawbench.cassettes.formats.json_outline import object_names
 from clawbench.cassettes.formats.json_safe import load_json
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError
-
-_ROOT: Final = re.compile(rb'\A\s*\{\s*"log"\s*:\s*\{')
 
 
 class Har:
@@ -44,7 +42,7 @@ class Har:
     name = "har"
 
     def recognises(self, head: bytes, file: str) -> bool:
-        return bool(_ROOT.search(head))
+        return "log" in object_names(head)
 
     def read(self, data: bytes, file: str) -> Iterator[Interaction | Unreadable]:
         root = load_json(data, file)
