@@ -262,7 +262,7 @@ class InvokedStream:
             )
 
     def _tools(self, event: dict[str, Any], calls: tuple[ToolCall, ...]) -> tuple[ToolCallDelta, ...]:
-        """Pieces of calls, numbered by order of appearance: a piece belongs to the call of its index, or to the last."""
+        """Pieces of calls, numbered by order of appearance; a piece without index and id belongs to the last."""
         pieces = []
         for call, held in zip(calls, _inner(event["choices"][0])["tool_calls"], strict=True):
             index = held.get("index") if type(held) is dict else None
