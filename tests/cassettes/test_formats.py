@@ -57,6 +57,7 @@ def test_what_is_no_cassette_is_said_so(data: bytes) -> None:
         ("vcrpy", b"version: 1\ninteractions:\n- request:\n    uri: https://h/v1/ask\n"),
         ("go-vcr", b"---\nversion: 1\ninteractions:\n- request:\n    url: https://h/v1/ask\n"),
         ("har", b'{"_by": "a tool", "log": {"entries": []}}'),
+        ("har", b"log:\n  _recordingName: a\n  entries: []\n"),
         ("single-exchange", b'{"id": "a \\" b", "response": {"body": "\\"log\\": {"}, "request": {}}'),
         ("single-exchange", b'{"request": {"body": "' + b"x" * 70_000),
         ("wiremock", b'{"mappings": [], "meta": {}}'),
@@ -71,6 +72,14 @@ def test_a_format_is_told_by_its_names_wherever_they_stand(name: str, head: byte
 def test_names_deeper_in_a_file_tell_nothing(head: bytes) -> None:
     with pytest.raises(UnknownFormat):
         opened(head, "x.json")
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b" \n", b"#\n", b"---\n", b"{", b"[", b'"', b'"\\', b"version: 1\n", b"requests:\n"]
+)
+def test_a_head_that_goes_on_and_on_is_judged_at_once(line: bytes) -> None:
+    with pytest.raises(UnknownFormat):
+        opened(line * 30_000 + b"x", "x")
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, zlib.compress, lambda data: base64.encodebytes(gzip.compress(data))])

@@ -288,6 +288,15 @@ def test_content_that_cannot_be_had_is_told(content: Any, expected: str) -> None
     assert expected in reason(har(content=content), "har")
 
 
+def test_older_archives_of_polly_are_hexadecimal_and_some_are_yaml() -> None:
+    packed = gzip.compress(SAY.encode())
+    for text in (packed.hex(), json.dumps([packed[:10].hex(), packed[10:].hex()])):
+        content = {"_isBinary": True, "text": text, "size": 3}
+        assert one(har(content=content), "har").body == SAY.encode()
+    assert "neither base64 nor hex" in reason(har(content={"_isBinary": True, "text": "xyz", "size": 3}), "har")
+    assert one(yaml.safe_dump(json.loads(har())).encode(), "har").body == SAY.encode()
+
+
 def test_form_fields_and_absent_content_of_a_har() -> None:
     found = one(har(postData={"params": [{"name": "a", "value": "b c"}, {"name": "d"}]}), "har")
     assert found.request_body == b"a=b+c&d="

@@ -17,7 +17,7 @@ from clawbench.cassettes.formats.yaml_safe import load
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError
 
-_YAML_ROOT: Final = re.compile(rb"\A(?:---[^\n]*\n|#[^\n]*\n|\s*\n)*-\s+(?:request|response):")
+_YAML_ROOT: Final = re.compile(rb"\A(?:---[^\n]*\n|#[^\n]*\n|[ \t\r]*\n)*-\s+(?:request|response):")
 
 
 class ExchangeList:

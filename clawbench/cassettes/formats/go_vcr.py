@@ -20,7 +20,7 @@ from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError
 
 _VERSION: Final = re.compile(rb"^version: *[2-9]\s*$", re.MULTILINE)
-_FIRST: Final = re.compile(rb"\A(?:---[^\n]*\n|#[^\n]*\n|\s*\n)*version: *1\s*\n")
+_FIRST: Final = re.compile(rb"\A(?:---[^\n]*\n|#[^\n]*\n|[ \t\r]*\n)*version: *1\s*\n")
 _URI: Final = re.compile(rb"^ +(?:- )?uri:", re.MULTILINE)
 _ROOT: Final = re.compile(rb"^interactions:", re.MULTILINE)
 _DURATION_PART: Final = re.compile(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(ns|us|µs|μs|ms|s|m|h)")
