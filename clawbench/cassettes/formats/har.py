@@ -113,11 +113,13 @@ def _content(value: Any) -> bytes:
 
 def _from_hex(text: Any) -> bytes:
     """What hexadecimal text holds, or a JSON list of such texts. Raises `Unfit`."""
+    if not isinstance(text, str):
+        raise Unfit("response.content.text is no text")
     try:
-        chunks = msgspec.json.decode(text, type=list[str]) if str(text).lstrip().startswith("[") else [text]
+        chunks = msgspec.json.decode(text, type=list[str]) if text.lstrip().startswith("[") else [text]
     except (msgspec.MsgspecError, UnicodeError):
-        chunks = [None]
-    if not all(isinstance(chunk, str) and _HEX.fullmatch(chunk) for chunk in chunks):
+        chunks = [""]
+    if not all(_HEX.fullmatch(chunk) for chunk in chunks):
         raise Unfit("response.content.text is said to be binary, and is neither base64 nor hexadecimal")
     return bytes.fromhex("".join(chunks))
 
