@@ -1,7 +1,8 @@
 """Bodies as they were before compression: recorders keep them gzipped, deflated, brotli'd or already undone.
 
 Many recorders undo an encoding and leave its header standing, so the header alone is no proof: gzip is told by its
-magic bytes, the others are tried only where the bytes are not text already. Output is bounded while it is produced.
+magic bytes, and so is zlib where no header tells of any encoding (some recorders pack what they keep); the others are
+tried only where the bytes are not text already. Output is bounded while it is produced.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ HARMLESS_BYTES: Final = 2**20
 """Below this size a ratio above `MAX_RATIO` is no bomb: short repetitive bodies compress that well."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZLIB_MARKS: Final = frozenset({b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"})
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _STEP: Final = 2**18
 
@@ -45,20 +47,25 @@ def decoded(body: bytes, headers: dict[str, str], *, file: str, place: str) -> b
             raise CassetteError(
                 f"the {encoding} body is a decompression bomb: {bomb}", file=file, place=place
             ) from None
+    if not encodings and is_zlib(body):
+        try:
+            body = _unzlibbed(body)
+        except _Bomb as bomb:
+            raise CassetteError(f"the zlib body is a decompression bomb: {bomb}", file=file, place=place) from None
     if len(body) > MAX_BODY_BYTES:
         raise CassetteError(f"a body has {len(body):,} bytes; the limit is {MAX_BODY_BYTES:,}", file=file, place=place)
     return body
 
 
-def gunzipped_file(content: bytes, *, file: str, limit: int) -> bytes:
-    """A file that was gzipped as a whole, bounded like a body but for its own limit in bytes.
+def inflated_file(content: bytes, *, file: str, limit: int) -> bytes:
+    """A file that was packed by gzip or zlib as a whole, bounded like a body but for its own limit in bytes.
 
     Raises `CassetteError` for a bomb and for what does not decompress.
     """
     try:
-        return _gunzipped(content, limit=limit)
+        return _gunzipped(content, limit=limit) if is_gzip(content) else _inflated(content, limit=limit)
     except _Bomb as bomb:
-        raise CassetteError(f"the gzip file is a decompression bomb: {bomb}", file=file) from None
+        raise CassetteError(f"the packed file is a decompression bomb: {bomb}", file=file) from None
     except BadBody as bad:
         raise CassetteError(str(bad).replace("body", "file"), file=file) from None
 
@@ -66,6 +73,11 @@ def gunzipped_file(content: bytes, *, file: str, limit: int) -> bytes:
 def is_gzip(content: bytes) -> bool:
     """Whether these bytes begin like a gzip stream."""
     return content.startswith(_GZIP_MAGIC)
+
+
+def is_zlib(content: bytes) -> bool:
+    """Whether these bytes begin like a zlib stream and are no text: its mark alone is too weak, "x^" bears it too."""
+    return content[:2] in _ZLIB_MARKS and not _is_text(content)
 
 
 def surviving(headers: dict[str, str]) -> dict[str, str]:
@@ -113,12 +125,20 @@ def _gunzipped(body: bytes, *, limit: int = MAX_BODY_BYTES) -> bytes:
     return bytes(out)
 
 
-def _inflated(body: bytes) -> bytes:
+def _unzlibbed(body: bytes) -> bytes:
+    """What a body holds that only looks like zlib's: itself, if it is none."""
+    try:
+        return _inflated(body)
+    except BadBody:
+        return body
+
+
+def _inflated(body: bytes, *, limit: int = MAX_BODY_BYTES) -> bytes:
     for wbits in (15, -15):  # with zlib's frame, as the standard says, and without, as some servers do
         stream = zlib.decompressobj(wbits=wbits)
         out = bytearray()
         try:
-            _drain(stream, body, out, stored=len(body), limit=MAX_BODY_BYTES)
+            _drain(stream, body, out, stored=len(body), limit=limit)
         except BadBody:
             continue
         if stream.eof:

@@ -1,7 +1,8 @@
 """Answers of the model families behind Bedrock's InvokeModel that write bodies of their own: whole and in pieces.
 
-Titan, Claude's text completions, Cohere, Llama, Mistral, and the families that answer in OpenAI's shape; each is told
-by its fields. Nova's answers are Converse's (`bedrock_converse_reply.py`, `bedrock_converse_stream.py`). Read only.
+Titan, Claude's text completions, Cohere, Llama, Mistral, Jurassic, and the families that answer in OpenAI's shape; each
+is told by its fields. Nova's answers are Converse's (`bedrock_converse_reply.py`, `bedrock_converse_stream.py`). Read
+only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from clawbench.errors import UpstreamError
-from clawbench.types import Choice, Completion, Delta, Headers, StreamEnd, ToolCall, Usage
+from clawbench.types import Choice, Completion, Delta, Headers, StreamEnd, ToolCall, ToolCallDelta, Usage
 from clawbench.usage.bedrock import METRICS, raw_of_headers
 from clawbench.usage.bedrock import normalise_noted as normalise_bedrock
 from clawbench.usage.openai_chat import normalise_noted as normalise_openai
@@ -59,6 +60,9 @@ def read_piece(value: dict[str, Any]) -> Piece | None:
         if type(held) is list and held and type(held[0]) is dict:
             return _flat(held[0], value)
     choices = value.get("choices")
+    completions = value.get("completions")
+    if type(completions) is list and completions and type(completions[0]) is dict:
+        return _of_jurassic(completions[0])
     if type(choices) is list and choices and type(choices[0]) is dict:
         return _of_choice(choices[0])
     if any(type(value.get(key)) is str for key in ("outputText", "completion", "generation", "text")):
@@ -79,9 +83,20 @@ def _flat(held: dict[str, Any], whole: dict[str, Any]) -> Piece:
     return Piece(text=text, stop=next((each for each in words if type(each) is str and each), None))
 
 
-def _of_choice(choice: dict[str, Any]) -> Piece:
+def _of_jurassic(held: dict[str, Any]) -> Piece:
+    said, reason = held.get("data"), held.get("finishReason")
+    text = said.get("text") if type(said) is dict else None
+    word = reason.get("reason") if type(reason) is dict else None
+    return Piece(text=text if type(text) is str else None, stop=word if type(word) is str and word else None)
+
+
+def _inner(choice: dict[str, Any]) -> dict[str, Any]:
     message = choice.get("message") or choice.get("delta")
-    inner = message if type(message) is dict else choice
+    return message if type(message) is dict else choice
+
+
+def _of_choice(choice: dict[str, Any]) -> Piece:
+    inner = _inner(choice)
     text, thought = inner.get("content", inner.get("text")), inner.get("reasoning_content", inner.get("reasoning"))
     word = choice.get("finish_reason") or choice.get("stop_reason")
     calls = inner.get("tool_calls")
@@ -164,7 +179,7 @@ def decode_invoked(status: int, headers: Headers, body: bytes) -> Completion:
 class InvokedStream:
     """Decodes one stream. `finish` raises `UpstreamError` for a body that never was an event stream."""
 
-    __slots__ = ("_converse", "_failed", "_finish", "_frames", "_id", "_notes", "_usage")
+    __slots__ = ("_converse", "_failed", "_finish", "_frames", "_id", "_last", "_notes", "_slots", "_usage")
 
     def __init__(self) -> None:
         self._frames = EventFrames()
@@ -173,6 +188,8 @@ class InvokedStream:
         self._finish: str | None = None
         self._id: str | None = None
         self._usage: Usage | None = None
+        self._slots: dict[int | str, int] = {}  # how a family names a tool call → ours
+        self._last: int | str = 0
         self._notes: list[str] = []
 
     def feed(self, data: bytes) -> list[Delta]:
@@ -238,8 +255,23 @@ class InvokedStream:
         reason = _reason(piece.stop, self._notes)
         if reason is not None:
             self._finish = reason
-        if piece.text or piece.reasoning or reason:
-            out.append(Delta(content=piece.text or None, reasoning=piece.reasoning, finish_reason=reason))
+        tools = self._tools(event, piece.calls) if piece.calls else ()
+        if piece.text or piece.reasoning or reason or tools:
+            out.append(
+                Delta(content=piece.text or None, reasoning=piece.reasoning, tool_calls=tools, finish_reason=reason)
+            )
+
+    def _tools(self, event: dict[str, Any], calls: tuple[ToolCall, ...]) -> tuple[ToolCallDelta, ...]:
+        """Pieces of calls, numbered by order of appearance; a piece without index and id belongs to the last."""
+        pieces = []
+        for call, held in zip(calls, _inner(event["choices"][0])["tool_calls"], strict=True):
+            index = held.get("index") if type(held) is dict else None
+            self._last = index if type(index) is int else call.id or self._last
+            slots = len(self._slots)
+            slot = self._slots.setdefault(self._last, slots)
+            id, name = (call.id, call.name) if slot == slots else (None, None)
+            pieces.append(ToolCallDelta(slot, id or None, name or None, call.arguments))
+        return tuple(pieces)
 
     def _fail(self, error: UpstreamError, out: list[Delta]) -> None:
         self._failed = True

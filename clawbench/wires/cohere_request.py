@@ -12,7 +12,7 @@ from typing import Any, Final
 from clawbench.types import ChatRequest, Message
 from clawbench.wires.media import image_url
 from clawbench.wires.tolerant_json import dumps
-from clawbench.wires.unsaid import GATEWAYS_OWN, leave_out, note, part_text, refused, text_in
+from clawbench.wires.unsaid import GATEWAYS_OWN, leave_out, leave_out_reasoning, note, part_text, refused, text_in
 
 NATIVE_FIELDS: Final = frozenset(
     {"documents", "citation_options", "safety_mode", "k", "raw_prompting", "priority", "strict_tools"}
@@ -184,7 +184,8 @@ def _part(part: Any, notes: list[str]) -> dict[str, Any]:
 
 def _assistant(message: Message, notes: list[str], *, thinks: bool) -> dict[str, Any]:
     said: dict[str, Any] = {"role": "assistant"}
-    content = message.get("content")
+    content = message.get("content") or text_in(message.get("refusal"))
+    leave_out_reasoning(notes, message)
     parts = [_part(part, notes) for part in content] if type(content) is list else content
     calls = message.get("tool_calls")
     if not calls and type(message.get("function_call")) is dict:

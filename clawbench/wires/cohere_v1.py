@@ -1,7 +1,8 @@
 """Cohere's chat API, version 1: recorded calls are read, new ones are not made.
 
 One `message` beside a `chat_history`, a preamble for a system message, tools with `parameter_definitions`, arguments as
-objects and no ids; streams are JSON lines told apart by `event_type`, whose last repeats the whole answer.
+objects and no ids; streams are JSON lines, or server-sent events for whoever asked for them, told apart by
+`event_type`, whose last repeats the whole answer.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from clawbench.wires.cohere_terms import (
 from clawbench.wires.failures import read_error
 from clawbench.wires.json_lines import JsonLinesStream
 from clawbench.wires.protocol import ComposedReply
+from clawbench.wires.sse import SseSplitter
 from clawbench.wires.sse_json import unreadable
 from clawbench.wires.tolerant_json import NotJson, dumps, loads
 from clawbench.wires.unsaid import made_up_id
@@ -254,15 +256,21 @@ def _decode(status: int, body: bytes) -> Completion:
 class CohereV1Stream(JsonLinesStream):
     """Decodes one stream. See `JsonLinesStream` for what is raised when."""
 
-    __slots__ = ("_begun", "_calls", "_finish", "_id", "_raw_usage")
+    __slots__ = ("_begun", "_calls", "_finish", "_id", "_planned", "_raw_usage")
 
     def __init__(self, *, event_bytes_max: int = LINE_BYTES_MAX) -> None:
         super().__init__(event_bytes_max=event_bytes_max)
-        self._begun = False
+        self._begun = self._planned = False
         self._calls = 0
         self._finish: str | None = None
         self._id: str | None = None
         self._raw_usage: Any = None
+
+    def _is_plain(self, data: bytes) -> bool:
+        # A line begins with a brace; what begins with a letter or a colon is a field of an event.
+        if data.lstrip(b" \t\r\n")[:1] in (b"d", b"e", b"i", b"r", b":"):
+            self._splitter = SseSplitter(self._event_bytes_max)
+        return super()._is_plain(data)
 
     def _object(self, value: dict[str, Any], name: str, out: list[Delta]) -> bool:
         kind = value.get("event_type")
@@ -276,7 +284,11 @@ class CohereV1Stream(JsonLinesStream):
         elif kind == "stream-start":
             id = value.get("generation_id")
             self._id = id if type(id) is str and id else None
+        elif kind == "tool-calls-chunk":
+            self._plan(value.get("text"), out)
         elif kind == "tool-calls-generation":
+            if not self._planned:
+                self._plan(value.get("text"), out)
             self._tool_calls(value.get("tool_calls"), out)
         elif kind == "stream-end":
             return self._ends(value, out)
@@ -285,6 +297,12 @@ class CohereV1Stream(JsonLinesStream):
             if extra and kind == "citation-generation":
                 out.append(Delta(extra=extra))
         return True
+
+    def _plan(self, text: Any, out: list[Delta]) -> None:
+        """What the model says it will do, in pieces before its calls or whole with them: `text` of a whole answer."""
+        if type(text) is str and text:
+            self._planned = True
+            out.append(Delta(content=text))
 
     def _tool_calls(self, calls: Any, out: list[Delta]) -> None:
         for call in calls if type(calls) is list else ():

@@ -104,7 +104,8 @@ def deltas_of(completion: Completion) -> Iterator[Delta]:
             yield Delta(index=index, tool_calls=(ToolCallDelta(number, call.id, call.name),))
             for piece in _pieces(call.arguments):
                 yield Delta(index=index, tool_calls=(ToolCallDelta(number, arguments=piece),))
-        yield Delta(index=index, finish_reason=choice.finish_reason or "stop", logprobs=choice.logprobs)
+        reason = choice.finish_reason or ("tool_calls" if choice.tool_calls else "stop")
+        yield Delta(index=index, finish_reason=reason, logprobs=choice.logprobs)
     if completion.usage is not None:
         yield Delta(usage=completion.usage)
 

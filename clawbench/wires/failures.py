@@ -47,10 +47,19 @@ _MODEL = re.compile(
     re.IGNORECASE,
 )
 _CAPABILITY = re.compile(r"no endpoints found that|_not_enabled\b", re.IGNORECASE)
-_QUOTA = re.compile(r"insufficient_quota|billing_hard_limit|exceeded your current quota|per.day", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"insufficient_quota|billing_hard_limit|exceeded your current quota|per.day"
+    r"|insufficient.{0,10}(balance|credit)|余额不足",
+    re.IGNORECASE,
+)
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
-_TRY_AGAIN = re.compile(r"(?:try again|retry)[^.]{0,20} in (?:about )?(\d[\d.hms]*)", re.IGNORECASE)
+_TRY_AGAIN = re.compile(
+    r"(?:(?:try again|retry)[^.]{0,20} (?:in|after)|\bwait(?: for)?) (?:about )?(\d[\d.hms]*)"
+    r"(?: (milli|min|hour|day))?",
+    re.IGNORECASE,
+)
+_UNITS_S = {"milli": 0.001, "min": 60.0, "hour": 3600.0, "day": 86400.0}
 
 
 class ErrorText(Struct, frozen=True):
@@ -79,22 +88,38 @@ def read_error(value: Any) -> ErrorText | None:
     if type(value) is not dict:
         return None
     for key in ("error", "errors"):
-        if value.get(key):
-            return _inner(value[key])
+        if value.get(key) and value[key] is not True:
+            return _inner(value[key], value)
     if type(value.get("detail")) is list:
         return ErrorText(_complaints(value["detail"]), "validation_error")
-    for key in ("detail", "message"):
+    for key in ("detail", "message", "Message", "error_msg"):
         if value.get(key):
             return _inner({**value, "message": value[key]})
+    return _elsewhere(value)
+
+
+def _elsewhere(value: dict[str, Any]) -> ErrorText | None:
+    """What MiniMax and API gateways of Apigee's kind say of an error, None if they say nothing."""
+    stated, fault = value.get("base_resp"), value.get("fault")
+    if type(stated) is dict and stated.get("status_code"):  # 0 is a success
+        return _inner({"message": stated.get("status_msg"), "code": stated["status_code"]})
+    if type(fault) is dict and fault.get("faultstring"):
+        detail = fault.get("detail")
+        code = detail.get("errorcode") if type(detail) is dict else None
+        return _inner({"message": fault["faultstring"], "code": code})
     return None
 
 
-def _inner(error: Any) -> ErrorText:
+def _inner(error: Any, whole: dict[str, Any] | None = None) -> ErrorText:
     if type(error) is list:
         error = error[0] if error else ""
     if type(error) is not dict:
-        return ErrorText(error if type(error) is str else "unspecified error")
+        said, more = error if type(error) is str else "unspecified error", (whole or {}).get("error_description")
+        return ErrorText(f"{said}: {more}" if type(more) is str and more else said, raw=whole)
     message = error.get("message")
+    if type(message) is dict:  # Mistral's complaints about fields
+        nested = read_error(message)
+        message = nested.message if nested is not None else None
     parts = [message] if type(message) is str and message else []
     metadata = error.get("metadata")
     reason = metadata.get("raw") if type(metadata) is dict else None
@@ -114,11 +139,12 @@ def _code_and_status(error: dict[str, Any]) -> tuple[str | None, int | None]:
         if type(stated) is int and 400 <= stated <= 599:
             status = stated
             break
-    words = (error.get(key) for key in ("code", "type", "reason", "status"))
+    words = (error.get(key) for key in ("code", "error_code", "type", "reason", "status"))
     named = (word for word in words if type(word) is str and word and not word.isdigit())
     code = next(named, None)
-    if code is None and error.get("code") is not None and type(error["code"]) in (int, str):
-        code = str(error["code"])[:64]
+    number = error.get("code", error.get("error_code"))
+    if code is None and type(number) in (int, str):
+        code = str(number)[:64]
     return (clean(code) if code else None), status
 
 
@@ -218,7 +244,8 @@ def retry_after_s(status: int, headers: Headers, said: ErrorText) -> float | Non
         _seconds(headers.get("retry-after"), headers),
         _seconds(_text(metadata.get("retry_after_seconds", raw.get("retry_after"))), headers),
         _seconds(inner.get("retry-after"), headers),
-        _seconds(again[1].rstrip("."), headers) if again else None,
+        _seconds(again[1].rstrip("."), headers, unit_s=_UNITS_S.get((again[2] or "").lower(), 1.0)) if again else None,
+        _seconds(_text(raw.get("estimated_time")), headers),  # Hugging Face, while a model is loaded
     ]
     if status == 429:
         candidates += [_reset_s(headers, headers), _reset_s(inner, headers)]

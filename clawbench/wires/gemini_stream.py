@@ -1,7 +1,8 @@
 """Streamed answers of Gemini: server-sent events (`alt=sse`), or the elements of one JSON array, whatever the split.
 
 There is no end marker: an answer is whole once its candidates have a finish reason. Old models put one into every
-piece, so a reason does not end the reading. Usage is repeated and cumulative: the last one stands. Calls come whole.
+piece, so a reason does not end the reading. Usage is repeated and cumulative: the last one stands. Calls come whole,
+unless they were asked for in pieces (`gemini_partial`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import re
 from typing import Any, Final
 
 from clawbench.errors import UpstreamError
-from clawbench.types import Delta, StreamEnd, ToolCallDelta, Usage
+from clawbench.types import Delta, StreamEnd, ToolCall, ToolCallDelta, Usage
 from clawbench.usage.gemini import normalise_noted
 from clawbench.wires.failures import read_error
+from clawbench.wires.gemini_partial import BadPiece, PartialCall
 from clawbench.wires.gemini_parts import call_of, detail_of
 from clawbench.wires.gemini_reply import (
     blocked_note,
@@ -106,11 +108,12 @@ class ArraySplitter:
 class _Candidate:
     """What is known of one candidate."""
 
-    __slots__ = ("calls", "ended", "sources", "texts")
+    __slots__ = ("calls", "ended", "partial", "sources", "texts")
 
     def __init__(self) -> None:
         self.calls = 0
         self.ended = False
+        self.partial: PartialCall | None = None  # a call whose last piece is still to come
         self.texts: list[str] = []
         self.sources: dict[str, Any] = {}  # grounding and citations, until the end
 
@@ -212,10 +215,22 @@ class GeminiStream(SseJsonStream):
                 content = text or None
                 known.texts.append(text)
         elif type(part.get("functionCall")) is dict:
-            if part["functionCall"].get("partialArgs") or part["functionCall"].get("willContinue"):
-                why = "The stream holds a tool call in pieces, which was not asked for."
-                return self._fail(UpstreamError(why, outcome="protocol_error"), out)
-            call = call_of(part, made_up_id(known.calls, self._id))
+            made_up = made_up_id(known.calls, self._id)
+            if (
+                known.partial is not None
+                or "partialArgs" in part["functionCall"]
+                or "willContinue" in part["functionCall"]
+            ):
+                try:
+                    whole = self._partial(part, known, made_up)
+                except BadPiece as error:
+                    return self._fail(UpstreamError(f"Unreadable tool call: {error}.", outcome="protocol_error"), out)
+                if whole is None:
+                    return True
+                part, call = whole
+                signature = part.get("thoughtSignature")
+            else:
+                call = call_of(part, made_up)
             tools = (ToolCallDelta(known.calls, call.id, call.name, call.arguments),)
             known.calls += 1
             call_id = call.id
@@ -227,6 +242,15 @@ class GeminiStream(SseJsonStream):
         if content or reasoning or tools or extra:
             out.append(Delta(index=index, content=content, reasoning=reasoning, tool_calls=tools, extra=extra or None))
         return True
+
+    def _partial(self, part: dict[str, Any], known: _Candidate, id: str) -> tuple[dict[str, Any], ToolCall] | None:
+        """(first part, whole call) once the last piece of a call is there. Raises `BadPiece`."""
+        if known.partial is None:
+            known.partial = PartialCall(part)
+        if not known.partial.add(part["functionCall"]):
+            return None
+        done, known.partial = known.partial, None
+        return done.part, done.whole(id)
 
     def _block(self, value: dict[str, Any], out: list[Delta]) -> None:
         feedback = value["promptFeedback"]
@@ -248,7 +272,9 @@ class GeminiStream(SseJsonStream):
 
     def _has_ended(self) -> bool:
         candidates = self._candidates.values()
-        return self._blocked or (bool(candidates) and all(candidate.ended for candidate in candidates))
+        return self._blocked or (
+            bool(candidates) and all(candidate.ended and candidate.partial is None for candidate in candidates)
+        )
 
     def _end(self, complete: bool) -> StreamEnd:
         usage, notes = self._usage()

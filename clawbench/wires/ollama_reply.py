@@ -72,7 +72,9 @@ def decode_reply(status: int, body: bytes) -> Completion:
         content=content,
         reasoning=reasoning,
         tool_calls=tools,
-        finish_reason=_finish_reason(value.get("done_reason"), bool(tools), odd),
+        # Older servers say `done` without a reason.
+        finish_reason=_finish_reason(value.get("done_reason"), bool(tools), odd)
+        or ("stop" if value.get("done") else None),
         logprobs=_logprobs(value),
         extra=extra,
     )

@@ -17,6 +17,7 @@ from clawbench.wires.unsaid import (
     arguments_object,
     is_made_up,
     leave_out,
+    leave_out_reasoning,
     made_up_id,
     note,
     part_text,
@@ -120,6 +121,8 @@ def _tools(request: ChatRequest, notes: list[str]) -> list[dict[str, Any]]:
     for tool in request.tools or ():
         if type(tool.get("function")) is dict:
             tools.append(tool)
+            if tool["function"].get("strict"):
+                note(notes, "strict has no effect in this dialect")
         else:
             leave_out(notes, f"a tool of type {str(tool.get('type'))[:30]!r}")
     choice = request.tool_choice
@@ -141,7 +144,7 @@ def _said(message: Message, names: dict[str, str], notes: list[str]) -> dict[str
     role, content = message.get("role"), message.get("content")
     said: dict[str, Any] = {"role": {"developer": "system", "function": "tool"}.get(str(role), role)}
     if type(content) is list:
-        said.update(_content(content))
+        said.update(_content(content, notes))
     else:
         said["content"] = content if type(content) is str else ""
     if role == "assistant":
@@ -158,10 +161,12 @@ def _said(message: Message, names: dict[str, str], notes: list[str]) -> dict[str
     return said
 
 
-def _content(parts: list[Any]) -> dict[str, Any]:
+def _content(parts: list[Any], notes: list[str]) -> dict[str, Any]:
     texts: list[str] = []
     images: list[str] = []
     for part in parts:
+        if type(part) is dict and "cache_control" in part:
+            leave_out(notes, "cache_control")
         text = part if type(part) is str else part_text(part)
         if text is not None:
             texts.append(text)
@@ -181,6 +186,8 @@ def _add_assistant(said: dict[str, Any], message: Message, names: dict[str, str]
     thinking = message.get("reasoning_content") or message.get("reasoning")
     if type(thinking) is str and thinking:
         said["thinking"] = thinking
+    leave_out_reasoning(notes, message)
+    said["content"] = said["content"] or text_in(message.get("refusal")) or ""
     calls = message.get("tool_calls")
     if not calls and type(message.get("function_call")) is dict:
         calls = [{"function": message["function_call"]}]

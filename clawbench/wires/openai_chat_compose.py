@@ -164,11 +164,12 @@ class StreamEncoder:
         """
         frames: list[bytes] = []
         stated = end.finish_reason if end is not None else None
+        called = {index for index, _ in self._called}
         for index in sorted(self._started | self._reasons.keys() | {0}):
             if index not in self._started:
                 frames.append(self._start(index))
-            choice = {"index": index, "delta": {}, "finish_reason": self._reasons.get(index, stated or "stop")}
-            frames.append(self._frame(choice))
+            reason = self._reasons.get(index) or stated or ("tool_calls" if index in called else "stop")
+            frames.append(self._frame({"index": index, "delta": {}, "finish_reason": reason}))
         if usage is None and end is not None:
             usage = end.usage
         return b"".join(frames) + self._tail(usage)

@@ -122,6 +122,8 @@ def _choice(choice: Any, place: int, odd: list[str], status: int) -> Choice:
         raise UpstreamError("A choice is no object.", outcome="protocol_error", status=status)
     message = choice.get("message")
     if type(message) is not dict:
+        message = choice.get("delta")  # of servers that answer as if they streamed
+    if type(message) is not dict:
         message = {"content": choice["text"]} if type(choice.get("text")) is str else {}
     content = message.get("content")
     thought: Any = None

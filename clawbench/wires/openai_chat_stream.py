@@ -141,7 +141,7 @@ class OpenAIChatStream:
         """Reads an event that lacks its blank line; True if it held output, which cannot be handed over any more."""
         out: list[Delta] = []
         try:
-            if data != b"[DONE]":
+            if not data.startswith(b"[DONE]"):
                 loads(data)
         except NotJson:
             self._note("cut within an event")
@@ -154,7 +154,7 @@ class OpenAIChatStream:
 
     def _event(self, data: bytes, name: str, out: list[Delta]) -> bool:
         """Appends what the event adds; False if it was the last one."""
-        if data == b"[DONE]":
+        if data.startswith(b"[DONE]"):
             self._done = True
             return False
         if not data.strip():
@@ -172,6 +172,8 @@ class OpenAIChatStream:
         raw = chunk.get("usage")
         if raw or "x_groq" in chunk or "timings" in chunk:
             raw = self._keep_usage(chunk)
+        if "x_groq" in chunk and type(chunk["x_groq"]) is dict and chunk["x_groq"].get("error"):
+            return self._broke_off(chunk["x_groq"], name, out)
         if type(choices) is list:
             for choice in choices:
                 if type(choice) is dict and not self._choice(choice, out):

@@ -105,7 +105,7 @@ class SseJsonStream:
         """Reads an event that lacks its blank line; False if the stream was cut within it or its output is lost."""
         out: list[Delta] = []
         try:
-            if data != b"[DONE]":
+            if not data.startswith(b"[DONE]"):
                 loads(data)
         except NotJson:
             self._note("cut within an event")
@@ -116,7 +116,7 @@ class SseJsonStream:
 
     def _event(self, data: bytes, name: str, out: list[Delta]) -> bool:
         """Appends what the event adds; False if it was the last one."""
-        if data == b"[DONE]":
+        if data.startswith(b"[DONE]"):
             self._marked = self._done = True
             return False
         if not data.strip():

@@ -29,6 +29,12 @@ def leave_out(notes: list[str], name: str) -> None:
     note(notes, clean(f"{name[:60]} left out"))
 
 
+def leave_out_reasoning(notes: list[str], message: Any) -> None:
+    """Notes that a message's reasoning, sealed by a provider for itself, was not sent to one that seals none."""
+    if message.get("reasoning_details"):
+        note(notes, "reasoning of another provider left out")
+
+
 def refused(why: str) -> UpstreamError:
     """The error for a request that a dialect cannot say without losing something; another offer may."""
     return UpstreamError(clean(f"Not sent: {why}."), outcome="rejected")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,10 @@ HEADS = {
     "go-vcr": b"---\nversion: 2\ninteractions:\n    - id: 0\n",
     "har": b'{\n  "log": {"version": "1.2", "entries": []}}',
     "httprr": b"httprr trace v1\n589 342\nPOST https://h HTTP/1.1\r\n",
+    "nock": b'[{"scope": "https://h:443", "method": "POST", "path": "/v1/ask", "status": 200}]',
+    "wiremock": b'{"id": "1", "request": {"urlPath": "/v1/ask"}, "response": {}}',
     "single-exchange": b'{\n  "request": {"method": "POST"}}',
+    "exchange-list": b'[{"request": {"method": "POST"}}]',
 }
 
 
@@ -40,6 +46,49 @@ def test_what_is_no_cassette_is_said_so(data: bytes) -> None:
     with pytest.raises(UnknownFormat) as caught:
         opened(data, "x.yaml")
     assert caught.value.file == "x.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("vcr.rb", b'{"recorded_with": "betamax/0.9.0", "http_interactions": []}'),
+        ("vcrpy", b'{"name": "a", "interactions": [{"request": {}}]}'),
+        ("vcrpy", b"# packed\nrequests:\n- body: a\nresponses:\n- body: b\n"),
+        ("vcrpy", b"version: 1\ninteractions:\n- request:\n    uri: https://h/v1/ask\n"),
+        ("go-vcr", b"---\nversion: 1\ninteractions:\n- request:\n    url: https://h/v1/ask\n"),
+        ("har", b'{"_by": "a tool", "log": {"entries": []}}'),
+        ("har", b"log:\n  _recordingName: a\n  entries: []\n"),
+        ("single-exchange", b'{"id": "a \\" b", "response": {"body": "\\"log\\": {"}, "request": {}}'),
+        ("single-exchange", b'{"request": {"body": "' + b"x" * 70_000),
+        ("wiremock", b'{"mappings": [], "meta": {}}'),
+        ("exchange-list", b"---\n-\n    request:\n        method: POST\n"),
+    ],
+)
+def test_a_format_is_told_by_its_names_wherever_they_stand(name: str, head: bytes) -> None:
+    assert opened(head, "x").format.name == name
+
+
+@pytest.mark.parametrize("head", [b'{"a": {"request": 1, "log": {}, "interactions": []}}', b'["request", "response"]'])
+def test_names_deeper_in_a_file_tell_nothing(head: bytes) -> None:
+    with pytest.raises(UnknownFormat):
+        opened(head, "x.json")
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b" \n", b"#\n", b"---\n", b"{", b"[", b'"', b'"\\', b"version: 1\n", b"requests:\n"]
+)
+def test_a_head_that_goes_on_and_on_is_judged_at_once(line: bytes) -> None:
+    with pytest.raises(UnknownFormat):
+        opened(line * 30_000 + b"x", "x")
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zlib.compress, lambda data: base64.encodebytes(gzip.compress(data))])
+def test_a_file_may_be_packed_as_a_whole(packed: Callable[[bytes], bytes]) -> None:
+    assert opened(packed(HEADS["vcrpy"]), "x").content == HEADS["vcrpy"].removeprefix(b"\xef\xbb\xbf")
+    with pytest.raises(CassetteError):
+        opened(packed(HEADS["vcrpy"])[:-9], "x")
+    with pytest.raises(CassetteError, match="decompression bomb"):
+        opened(packed(bytes(MAX_FILE_BYTES + 1)), "x")
 
 
 def test_a_gzipped_file_is_bounded_and_must_be_whole() -> None:
@@ -91,7 +140,7 @@ def test_a_store_takes_all_formats_or_those_asked_for(folder: Path) -> None:
 
 def test_an_unknown_format_is_refused_with_those_that_are_known(folder: Path) -> None:
     with pytest.raises(
-        ValueError, match=r'"vcr-py" is not known\. Known: vcrpy, vcr\.rb.*Did you mean "vcrpy"'
+        ValueError, match=r'"vcr-py" is not known\. Known: go-vcr, vcrpy, vcr\.rb.*Did you mean "vcrpy"'
     ) as caught:
         open_store([folder], WIRES, formats={"vcr-py"})
     assert all(name in str(caught.value) for name in FORMATS)

@@ -14,7 +14,7 @@ from vcr.serialize import deserialize, serialize
 from vcr.serializers import yamlserializer
 
 from clawbench.cassettes.entry import Entry
-from clawbench.cassettes.formats import FORMATS, opened
+from clawbench.cassettes.formats import opened
 from clawbench.cassettes.importing import ImportReport, import_cassettes, import_each
 from clawbench.cassettes.interaction import Interaction, RecordedTiming
 from clawbench.cassettes.store import cassette_files, open_store
@@ -197,18 +197,21 @@ def comparable(entry: Entry) -> tuple[object, ...]:
     return (entry.dialect, entry.upstream_model, entry.stream, entry.framing, entry.status, entry.outcome, *told)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+REAL = {
+    "vcrpy": ["AgentOps-AI__agentops", "posit-dev__chatlas"],
+    "vcr.rb": ["alexrudall__ruby-openai", "tidyverse__ellmer"],
+    "go-vcr": ["braintrustdata__braintrust-sdk-go", "envoyproxy__ai-gateway", "charmbracelet__fantasy"],
+    "har": ["traceloop__openllmetry-js"],
+    "httprr": ["tmc__langchaingo"],
+    "single-exchange": ["DataDog__dd-trace-py"],
+}
+"""Folders of real recordings, by format; of the others there are none."""
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_real_recordings_replay_as_before(shared: Path, src: Path, into: Path, name: str) -> None:
     real = shared / "real-cassettes"
-    folders = {
-        "vcrpy": ["AgentOps-AI__agentops", "posit-dev__chatlas"],
-        "vcr.rb": ["alexrudall__ruby-openai", "tidyverse__ellmer"],
-        "go-vcr": ["braintrustdata__braintrust-sdk-go", "envoyproxy__ai-gateway", "charmbracelet__fantasy"],
-        "har": ["traceloop__openllmetry-js"],
-        "httprr": ["tmc__langchaingo"],
-        "single-exchange": ["DataDog__dd-trace-py"],
-    }[name]
-    for folder in folders:
+    for folder in REAL[name]:
         files = cassette_files(real / folder)[1]
         report = import_cassettes(real / folder, into / folder)
         assert not report.to_json()["problems"]

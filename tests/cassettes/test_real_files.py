@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clawbench.cassettes.check import check
-from clawbench.cassettes.formats import FORMATS, opened
+from clawbench.cassettes.formats import opened
 from clawbench.cassettes.interaction import Interaction
 from clawbench.cassettes.store import open_store
 from clawbench.cassettes.writer import cassette_bytes
@@ -51,7 +51,7 @@ def test_every_file_is_of_the_format_that_it_is_catalogued_as(real: Path, catalo
     assert {path: opened((real / path).read_bytes(), path).format.name for path in catalogued} == catalogued
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FILES)
 def test_all_files_load_with_all_their_interactions(real: Path, catalogue: list[Row], name: str) -> None:
     rows = [row for row in catalogue if format_of(row) == name]
     loaded: dict[tuple[str, int], Interaction] = {}
@@ -75,7 +75,7 @@ def test_all_files_load_with_all_their_interactions(real: Path, catalogue: list[
             assert clock_s * 1000 == pytest.approx(float(row["client_duration_ms"]), abs=0.06)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FILES)
 def test_what_is_read_can_be_written_and_read_again(real: Path, catalogue: list[Row], name: str) -> None:
     files = sorted({path_of(row) for row in catalogue if format_of(row) == name})
     for path in files[:: 12 if len(files) > 12 else 1]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from clawbench.types import ChatRequest, Choice, Completion, HttpCall, Offer, ToolCall, Usage
+from clawbench.types import Choice, Completion, HttpCall, Message, Offer, ToolCall, Usage
 from clawbench.wires import READ_ONLY, WIRES, wire_for
 from clawbench.wires.collect import deltas_of
 from tests.lab import Played, chat, events, in_lab, offer
@@ -131,15 +131,44 @@ def offer_of(dialect: str) -> Offer:
     return structs.replace(offer("p"), id="p/m", dialect=dialect, upstream_model=model)
 
 
-def prompt_text(request: ChatRequest) -> str:
-    """All text of the user's messages and of tool results, in order."""
-    found = []
-    for message in request.messages:
-        content = message.get("content")
-        if message["role"] in ("user", "tool") and content:
-            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-            found += [part["text"] for part in parts if part.get("type") == "text"]
-    return "\n".join(found)
+def conversation(messages: list[Message]) -> list[tuple[str, str, Any]]:
+    """What is said, in order: who says it, what it is (a text, an image, a call, the result of a call), and the thing.
+
+    Dialects may give calls ids of their own, so a result is told with the name of the call that it answers.
+    """
+    said: list[tuple[str, str, Any]] = []
+    names = {call["id"]: call["function"]["name"] for each in messages for call in each.get("tool_calls") or ()}
+    for message in messages:
+        role, content = message["role"], message.get("content") or []
+        parts: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        for part in parts:
+            if part["type"] == "image_url":
+                said.append((role, "image", part["image_url"]["url"]))
+            elif role == "tool":
+                said.append((role, f"result of {names[message['tool_call_id']]}", json.loads(part["text"])))
+            else:
+                said.append(("system" if role == "developer" else role, "text", part["text"]))
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            said.append((role, f"call of {function['name']}", json.loads(function["arguments"])))
+    return said
+
+
+def schema_of(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The schema that an answer has to follow, None for none."""
+    return response_format["json_schema"]["schema"] if response_format else None
+
+
+def functions(tools: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Names, descriptions and parameters of tools."""
+    kept = ("name", "description", "parameters")
+    return [{name: tool["function"][name] for name in kept} for tool in tools or ()]
+
+
+def wants_reasoning(body: dict[str, Any]) -> bool:
+    """Whether a provider is asked to reason, under whatever name its dialect has for it."""
+    told = json.dumps(body)
+    return any(f'"{name}"' in told for name in ("reasoning_effort", "reasoning", "thinking", "thinkingConfig", "think"))
 
 
 def provider(dialect: str, asked: dict[str, Any], answer: Choice) -> Any:
@@ -148,12 +177,14 @@ def provider(dialect: str, asked: dict[str, Any], answer: Choice) -> Any:
 
     def play(call: HttpCall) -> Played:
         got = wire.parse(call)
-        wanted = ChatRequest(model="m", messages=asked["messages"])
-        assert prompt_text(got) == prompt_text(wanted)
-        assert bool(got.tools) == bool(asked.get("tools"))
+        assert conversation(got.messages) == conversation(asked["messages"])
+        assert functions(got.tools) == functions(asked.get("tools"))
+        assert schema_of(got.response_format) == schema_of(asked.get("response_format"))
         assert got.stream == call.stream
         if asked.get("max_completion_tokens"):
             assert got.max_output_tokens == asked["max_completion_tokens"]
+        if asked.get("reasoning_effort"):
+            assert wants_reasoning(json.loads(call.body))
         completion = Completion(choices=(answer,), id="up-1", model=call.offer_id, created=1, usage=USAGE)
         if not call.stream:
             composed = wire.compose(completion)

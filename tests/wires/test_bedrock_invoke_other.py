@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clawbench.errors import UpstreamError
-from clawbench.types import ChatRequest, Completion, Delta, HttpCall, StreamEnd, Usage
+from clawbench.types import ChatRequest, Completion, Delta, HttpCall, StreamEnd, ToolCall, Usage
 from clawbench.wires.bedrock_invoke_other import BedrockInvokeOther
+from clawbench.wires.collect import collect
 from clawbench.wires.event_stream import encode_frame
 from tests.wires.made import offer, pieces_of
 
@@ -98,6 +99,14 @@ FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str], str, t
         {"outputs": [{"text": "yo", "stop_reason": "length"}]},
         HEADERS,
         "length",
+        (8, 3),
+    ),
+    (
+        "ai21.j2-mid-v1",
+        {"prompt": "hi", "maxTokens": 9, "temperature": 0.5, "topP": 1, "stopSequences": ["x"]},
+        {"id": 1, "completions": [{"data": {"text": "yo"}, "finishReason": {"reason": "endoftext"}}]},
+        HEADERS,
+        "stop",
         (8, 3),
     ),
     (
@@ -195,6 +204,25 @@ def test_each_familys_stream_is_read(events: list[Any], finish: str) -> None:
     for at in range(0, len(body), 5):
         cut = decoded([body[:at]])
         assert cut[0] == deltas[: len(cut[0])]
+
+
+def test_tool_calls_in_a_stream_of_openais_shape_are_told_apart() -> None:
+    def piece(*calls: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        return {"choices": [{"delta": {"tool_calls": list(calls)}, "finish_reason": finish}]}
+
+    def part(text: str, **more: Any) -> dict[str, Any]:
+        return {"function": {"arguments": text, **more.pop("function", {})}, **more}
+
+    chunks = [
+        piece(part("{", index=0, id="a", function={"name": "f"}), part("", index=1, id="b", function={"name": "g"})),
+        piece(part("}", index=0)),
+        piece(part("[]", index=1), finish="tool_calls"),
+        METRICS,
+    ]
+    deltas, end = decoded(map(chunk, chunks))
+    calls = collect(deltas, end).choices[0].tool_calls
+    assert calls == (ToolCall("a", "f", "{}"), ToolCall("b", "g", "[]"))
+    assert (end.complete, end.finish_reason) == (True, "tool_calls")
 
 
 def test_a_history_of_coheres_is_read() -> None:

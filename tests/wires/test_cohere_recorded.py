@@ -1,7 +1,7 @@
 """The wires on bytes that Cohere really sent, both versions: every recorded call that they recognise.
 
-There is no client of Cohere's here; the second reader is litellm's transformation of version 2. Where the two differ,
-who is right:
+There is no client of Cohere's here; the second reader is litellm's transformation, of each version. Where the two
+differ, who is right:
 
 - thinking blocks: litellm leaves them out; here they are the reasoning.
 - text beside tool calls: litellm drops it; here it is kept.
@@ -92,23 +92,13 @@ class Silent:
 
 
 def test_whole_answers_are_what_litellm_reads(second: list[Recorded]) -> None:
-    transformation = pytest.importorskip("litellm.llms.cohere.chat.v2_transformation")
-    types = pytest.importorskip("litellm.types.utils")
     compared = 0
     for one in second:
         answer = one.understood.answer
         if answer.completion is None:
             continue
-        theirs = transformation.CohereV2ChatConfig().transform_response(
-            model="m",
-            raw_response=httpx.Response(200, content=one.interaction.body),
-            model_response=types.ModelResponse(),
-            logging_obj=Silent(),
-            request_data={},
-            messages=[],
-            optional_params={},
-            litellm_params={},
-            encoding=None,
+        theirs = read_by_litellm(
+            "litellm.llms.cohere.chat.v2_transformation", "CohereV2ChatConfig", one.interaction.body
         )
         message, choice = theirs.choices[0].message, answer.completion.choices[0]
         if not choice.tool_calls:
@@ -122,6 +112,60 @@ def test_whole_answers_are_what_litellm_reads(second: list[Recorded]) -> None:
         assert theirs.usage.prompt_tokens == usage["tokens"]["input_tokens"], one.name
         compared += 1
     assert compared >= 10
+
+
+def read_by_litellm(module: str, config: str, body: bytes) -> Any:
+    """A whole body as litellm's transformation of that name reads it."""
+    types = pytest.importorskip("litellm.types.utils")
+    return getattr(pytest.importorskip(module), config)().transform_response(
+        model="m",
+        raw_response=httpx.Response(200, content=body),
+        model_response=types.ModelResponse(),
+        logging_obj=Silent(),
+        request_data={},
+        messages=[],
+        optional_params={},
+        litellm_params={},
+        encoding=None,
+    )
+
+
+def test_whole_answers_of_the_first_version_are_what_litellm_reads(shared: Path) -> None:
+    compared = 0
+    for one in recorded(shared, FIRST):
+        answer = one.understood.answer
+        if answer.completion is None:
+            continue
+        theirs = read_by_litellm("litellm.llms.cohere.chat.transformation", "CohereChatConfig", one.interaction.body)
+        choice, said = answer.completion.choices[0], theirs.choices[0]
+        assert (choice.content, choice.finish_reason) == (said.message.content, said.finish_reason), one.name
+        called = [(call.function.name, call.function.arguments) for call in said.message.tool_calls or ()]
+        assert [(call.name, call.arguments) for call in choice.tool_calls] == called, one.name
+        assert answer.usage is not None
+        tokens = (theirs.usage.prompt_tokens, theirs.usage.completion_tokens)
+        assert (answer.usage.input_tokens, answer.usage.output_tokens) == tokens, one.name
+        compared += 1
+    assert compared >= 10
+
+
+def test_what_was_read_is_written_again_for_litellm_and_for_us(second: list[Recorded]) -> None:
+    compared = 0
+    for one in second:
+        completion = one.completion
+        if completion is None:
+            continue
+        composed = WIRE.compose(completion)
+        choice, again = completion.choices[0], WIRE.decode(200, {}, composed.body).choices[0]
+        assert (again.content or "", again.reasoning) == (choice.content or "", choice.reasoning), one.name
+        assert (again.tool_calls, again.finish_reason) == (choice.tool_calls, choice.finish_reason), one.name
+        theirs = read_by_litellm("litellm.llms.cohere.chat.v2_transformation", "CohereV2ChatConfig", composed.body)
+        message = theirs.choices[0].message
+        if not choice.tool_calls:
+            assert (message.content or "") == (choice.content or ""), one.name
+        called = [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()]
+        assert [(call.id, call.name, call.arguments) for call in choice.tool_calls] == called, one.name
+        compared += 1
+    assert compared >= 20
 
 
 def test_streams_are_the_text_of_their_events(calls: list[Recorded]) -> None:

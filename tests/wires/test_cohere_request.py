@@ -107,6 +107,14 @@ def test_tool_choice(choice: Any, names: list[str], said: str | None) -> None:
     assert sent.get("tool_choice") == said
 
 
+def test_what_another_provider_sealed_is_left_out_with_a_note_and_a_refusal_is_text() -> None:
+    details = [{"type": "reasoning.encrypted", "data": "x", "format": "google-gemini-v1"}]
+    sealed = {"role": "assistant", "content": None, "refusal": "No.", "reasoning_details": details}
+    call = encoded(request(user("x"), sealed, user("so?")))
+    assert call.notes == ("reasoning of another provider left out",)
+    assert json.loads(call.body)["messages"][1] == {"role": "assistant", "content": "No."}
+
+
 def test_strict_tools_are_strict_all_or_none() -> None:
     strict = [{**tool, "function": {**tool["function"], "strict": True}} for tool in (TOOL, OTHER)]
     said = body(request(tools=strict))

@@ -188,7 +188,7 @@ def test_a_stream_of_lines() -> None:
     assert collect(deltas, end) == Completion(
         choices=(
             Choice(
-                content="hello",
+                content="helloI will",
                 tool_calls=(ToolCall("call_0", "f", "{}"),),
                 finish_reason="tool_calls",
                 extra={"citations": [CITED]},
@@ -198,6 +198,19 @@ def test_a_stream_of_lines() -> None:
         usage=Usage(input_tokens=5, output_tokens=7, raw=META),
     )
     assert end.complete
+
+
+def test_a_plan_that_comes_whole_with_its_calls_is_said_once() -> None:
+    plan = said("tool-calls-generation", text="I will", tool_calls=[{"name": "f", "parameters": {}}])
+    end = said("stream-end", finish_reason="COMPLETE", response={})
+    assert collect(*decoded([lines(plan, end)])).choices[0].content == "I will"
+    assert collect(*decoded([lines(said("tool-calls-chunk", text="I will"), plan, end)])).choices[0].content == "I will"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_stream_of_events_is_the_same_as_one_of_lines(size: int) -> None:
+    events = b"".join(b"event: x\ndata: " + line + b"\n\n" for line in STREAM.splitlines())
+    assert decoded(pieces_of(events, [size] * (len(events) // size))) == decoded([STREAM])
 
 
 @given(st.lists(st.integers(1, 40), max_size=30))

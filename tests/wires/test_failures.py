@@ -44,6 +44,8 @@ def body(message: str, code: object = None, **more: Any) -> bytes:
         (529, body("Overloaded"), "upstream_5xx", True, False),
         (302, b"", "redirect", True, False),
         (400, b'[{"error":{"code":400,"message":"list"}}]', "rejected", False, False),
+        (429, body("Insufficient balance", "1113"), "rate_limited", True, False),
+        (403, b'{"Message":"User: x is not authorized to perform: bedrock:InvokeModel"}', "auth", True, False),
     ],
 )
 def test_a_refusal_is_judged_by_status_and_content(
@@ -67,12 +69,32 @@ def test_a_refusal_is_judged_by_status_and_content(
         (b'{"error":{"message":"Param Incorrect","param":"no such model"}}', "Param Incorrect: no such model", None),
         (b'[{"error":{"message":"m","status":"INVALID_ARGUMENT","code":400}}]', "m", "INVALID_ARGUMENT"),
         (b'{"code":400,"reason":"INVALID_REQUEST_BODY","message":"m"}', "m", "INVALID_REQUEST_BODY"),
+        (b'{"Message":"m"}', "m", None),
+        (b'{"error":true,"message":"m"}', "m", None),
+        (b'{"error":"invalid_token","error_description":"expired"}', "invalid_token: expired", None),
+        (b'{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"m"}', "m", "REQUEST_LIMIT_EXCEEDED"),
+        (b'{"error_code":110,"error_msg":"m"}', "m", "110"),
+        (b'{"choices":null,"base_resp":{"status_code":1008,"status_msg":"m"}}', "m", "1008"),
+        (
+            b'{"fault":{"faultstring":"m","detail":{"errorcode":"oauth.v2.InvalidApiKey"}}}',
+            "m",
+            "oauth.v2.InvalidApiKey",
+        ),
+        (
+            b'{"message":{"detail":[{"loc":["body","x"],"msg":"no","input":"secret"}]},"type":"invalid_request_error"}',
+            "body.x: no",
+            "invalid_request_error",
+        ),
     ],
 )
 def test_every_shape_of_error_body_gives_its_message_and_code(reply: bytes, message: str, code: str | None) -> None:
     said = read_error(json.loads(reply))
     assert said is not None
     assert (said.message, said.code) == (message, code)
+
+
+def test_a_success_that_says_so_is_no_error() -> None:
+    assert read_error({"base_resp": {"status_code": 0, "status_msg": ""}}) is None
 
 
 def test_a_context_error_carries_one_code_whatever_the_provider_calls_it() -> None:
@@ -108,6 +130,11 @@ DATE = "Wed, 19 Aug 2026 14:34:22 GMT"
         ),
         ({}, body("Please try again in 7.66s."), 7.66),
         ({}, body("Please try again in 1m3s."), 60.0),
+        ({}, body("Please retry after 26 seconds."), 26.0),
+        ({}, body("Please wait 33 seconds before retrying."), 33.0),
+        ({}, body("Try again in 2 minutes."), 60.0),
+        ({}, body("Try again in 500 milliseconds."), 0.5),
+        ({}, b'{"error":"Model m is currently loading","estimated_time":20.5}', 20.5),
         (
             {"date": DATE},
             body("limit", 429, metadata={"headers": {"X-RateLimit-Reset": "1787150067000"}}),

@@ -133,6 +133,53 @@ def test_parallel_calls_and_several_candidates() -> None:
     assert not cut.complete
 
 
+def piece(*parts: tuple[str, dict[str, Any]], more: bool = True, **call: Any) -> dict[str, Any]:
+    held = {**call, "partialArgs": [{"jsonPath": path, **value} for path, value in parts]}
+    return chunk({"functionCall": {**held, "willContinue": True} if more else held})
+
+
+def test_calls_in_pieces_leave_whole_at_their_last_piece() -> None:
+    first = chunk({"functionCall": {"name": "f", "willContinue": True}, "thoughtSignature": "S"})
+    body = [
+        first,
+        piece(("$.place", {"stringValue": "Bos", "willContinue": True}), ("$.n", {"numberValue": 50})),
+        piece(("$.place", {"stringValue": "ton"}), ("$.on", {"boolValue": False}), ("$.no", {"nullValue": None})),
+        piece(("$.all[0]['a b']", {"numberValue": 1.5}), ("$.all[1].x", {"stringValue": ""})),
+        chunk({"functionCall": {}}),
+        piece(("$.q", {"stringValue": "y"}), name="g", id="9", more=False),
+        chunk(finish="STOP"),
+    ]
+    for data in (events(*body), array(*body)):
+        deltas, end = decoded([data])
+        calls = [call for delta in deltas for call in delta.tool_calls]
+        assert [(call.index, call.id, call.name) for call in calls] == [(0, "call_0_r1", "f"), (1, "9", "g")]
+        assert json.loads(calls[0].arguments) == {
+            "place": "Boston",
+            "n": 50,
+            "on": False,
+            "no": None,
+            "all": [{"a b": 1.5}, {"x": ""}],
+        }
+        assert calls[1].arguments == '{"q":"y"}'
+        assert deltas[0].extra == {"reasoning_details": [DETAIL]}
+        assert (end.complete, end.finish_reason) == (True, "tool_calls")
+    assert not decoded([events(first, chunk(finish="STOP"))])[1].complete
+
+
+PATHS = st.lists(st.sampled_from([".a", ".b", "[0]", "[1]", "['c']", "x", "["]), max_size=4).map(
+    lambda s: "$" + "".join(s)
+)
+
+
+@given(st.lists(st.tuples(PATHS, st.none() | st.text(max_size=2) | st.integers(), st.booleans()), max_size=6))
+def test_pieces_of_any_shape_give_calls_or_a_typed_error(stated: list[tuple[str, Any, bool]]) -> None:
+    body = [piece((path, {"stringValue": value}), more=more, name="f") for path, value, more in stated]
+    deltas, _ = decoded([events(*body)])
+    for delta in deltas:
+        assert delta.error is None or delta.error.outcome == "protocol_error"
+        assert all(type(json.loads(call.arguments)) is dict for call in delta.tool_calls)
+
+
 def test_a_blocked_prompt_ends_the_stream() -> None:
     deltas, end = decoded([events({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": USAGE})])
     assert [delta.finish_reason for delta in deltas] == ["content_filter", None]
@@ -146,7 +193,12 @@ def test_a_blocked_prompt_ends_the_stream() -> None:
         (chunk(finish="MALFORMED_FUNCTION_CALL"), "error_event"),
         ("text", "error_event"),
         (7, "protocol_error"),
-        (chunk({"functionCall": {"name": "f", "willContinue": True}}), "protocol_error"),
+        (
+            chunk({"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "a", "stringValue": "x"}]}}),
+            "protocol_error",
+        ),
+        (chunk({"functionCall": {"partialArgs": [{"jsonPath": "$.a[7]", "nullValue": None}]}}), "protocol_error"),
+        (chunk({"functionCall": {"partialArgs": [7]}}), "protocol_error"),
     ],
 )
 def test_a_failure_is_the_last_delta(bad: Any, outcome: str) -> None:

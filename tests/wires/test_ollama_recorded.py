@@ -82,25 +82,66 @@ def test_usage_is_what_the_last_object_says(calls: list[Recorded]) -> None:
         assert usage.raw["total_duration"] == last["total_duration"], one.name
 
 
-def test_whole_answers_are_what_litellm_reads(chats: list[Recorded]) -> None:
-    transformation = pytest.importorskip("litellm.llms.ollama.chat.transformation")
+def read_by_litellm(module: str, config: str, body: bytes) -> Any:
+    """A whole body as litellm's transformation of that name reads it."""
     types = pytest.importorskip("litellm.types.utils")
+    return getattr(pytest.importorskip(module), config)().transform_response(
+        model="m",
+        raw_response=httpx.Response(200, content=body),
+        model_response=types.ModelResponse(),
+        logging_obj=Silent(),
+        request_data={"prompt": ""},
+        messages=[],
+        optional_params={},
+        litellm_params={},
+        encoding=None,
+    )
+
+
+def test_whole_answers_of_generate_are_what_litellm_reads(calls: list[Recorded]) -> None:
+    compared = 0
+    for one in calls:
+        answer = one.understood.answer
+        if answer.completion is None or one.understood.wire.name != "ollama_generate":
+            continue
+        theirs = read_by_litellm("litellm.llms.ollama.completion.transformation", "OllamaConfig", one.interaction.body)
+        choice, said = answer.completion.choices[0], theirs.choices[0]
+        assert (choice.content, choice.finish_reason) == (said.message.content, said.finish_reason), one.name
+        assert answer.usage is not None
+        assert (answer.usage.input_tokens or 0) == theirs.usage.prompt_tokens, one.name
+        assert answer.usage.output_tokens == theirs.usage.completion_tokens, one.name
+        compared += 1
+    assert compared >= 3
+
+
+def test_what_was_read_is_written_again_for_litellm_and_for_us(chats: list[Recorded]) -> None:
+    compared = 0
+    for one in chats:
+        completion = one.completion
+        if completion is None:
+            continue
+        composed = WIRE.compose(completion)
+        choice, again = completion.choices[0], WIRE.decode(200, {}, composed.body).choices[0]
+        assert (again.content or "", again.reasoning) == (choice.content or "", choice.reasoning), one.name
+        assert (again.tool_calls, again.finish_reason) == (choice.tool_calls, choice.finish_reason), one.name
+        theirs = read_by_litellm("litellm.llms.ollama.chat.transformation", "OllamaChatConfig", composed.body)
+        message = theirs.choices[0].message
+        assert (message.content or "") == (choice.content or ""), one.name
+        assert getattr(message, "reasoning_content", None) == choice.reasoning, one.name
+        called = [(call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or ()]
+        assert [(call.name, json.loads(call.arguments)) for call in choice.tool_calls] == called, one.name
+        assert theirs.choices[0].finish_reason == choice.finish_reason, one.name
+        compared += 1
+    assert compared >= 14
+
+
+def test_whole_answers_are_what_litellm_reads(chats: list[Recorded]) -> None:
     compared = 0
     for one in chats:
         answer = one.understood.answer
         if answer.completion is None:
             continue
-        theirs = transformation.OllamaChatConfig().transform_response(
-            model="m",
-            raw_response=httpx.Response(200, content=one.interaction.body),
-            model_response=types.ModelResponse(),
-            logging_obj=Silent(),
-            request_data={},
-            messages=[],
-            optional_params={},
-            litellm_params={},
-            encoding=None,
-        )
+        theirs = read_by_litellm("litellm.llms.ollama.chat.transformation", "OllamaChatConfig", one.interaction.body)
         message, choice = theirs.choices[0].message, answer.completion.choices[0]
         assert (choice.content or "") == (message.content or ""), one.name
         assert choice.reasoning == getattr(message, "reasoning_content", None), one.name

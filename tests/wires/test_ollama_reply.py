@@ -58,6 +58,13 @@ def test_a_whole_answer() -> None:
     assert decode(answer(done_reason="odd")).notes == ("done_reason 'odd' read as stop",)
 
 
+def test_an_older_server_ends_without_a_reason() -> None:
+    completion = WIRE.decode(200, {}, b'{"message":{"content":"a"},"done":true}')
+    assert completion.choices[0].finish_reason == "stop"
+    completion = WIRE.decode(200, {}, b'{"message":{"content":"a"},"done":false}')
+    assert completion.choices[0].finish_reason is None
+
+
 def test_log_probabilities_keep_their_shape() -> None:
     tokens = [{"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": []}]
     assert decode(answer(logprobs=tokens)).choices[0].logprobs == {"content": tokens, "refusal": None}

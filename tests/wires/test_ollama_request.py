@@ -159,6 +159,26 @@ def test_what_cannot_be_said_is_noted() -> None:
     )
 
 
+SEALED = {
+    "role": "assistant",
+    "content": None,
+    "refusal": "No.",
+    "reasoning_details": [{"type": "reasoning.encrypted", "data": "x", "format": "google-gemini-v1"}],
+}
+
+
+def test_what_another_provider_sealed_is_left_out_with_a_note_and_a_refusal_is_text() -> None:
+    marked = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+    strict = {"type": "function", "function": {"name": "f", "strict": True}}
+    call = encoded(request(user([marked]), SEALED, user("so?"), tools=[strict]))
+    assert call.notes == (
+        "cache_control left out",
+        "reasoning of another provider left out",
+        "strict has no effect in this dialect",
+    )
+    assert json.loads(call.body)["messages"][1] == {"role": "assistant", "content": "No."}
+
+
 def test_recorded_calls_without_ids_are_tied_to_their_results() -> None:
     def call(name: str) -> dict[str, Any]:
         return {"function": {"name": name, "arguments": {}}}

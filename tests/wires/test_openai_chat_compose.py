@@ -146,6 +146,15 @@ def test_nothing_but_usage_follows_a_finish_reason() -> None:
     assert frames.finish(StreamEnd(complete=True, finish_reason="length")).count(b'"finish_reason":"length"') == 1
 
 
+def test_a_stream_of_calls_whose_provider_gave_no_reason_ends_as_a_whole_answer_does() -> None:
+    frames = encoder(include_usage=False)
+    frames.feed([Delta(tool_calls=(ToolCallDelta(0, "a", "f", "{}"),)), Delta(index=1, content="x")])
+    ends = [
+        json.loads(line[6:])["choices"][0] for line in frames.finish().decode().split("\n\n") if '"delta":{}' in line
+    ]
+    assert [end["finish_reason"] for end in ends] == ["tool_calls", "stop"]
+
+
 def test_further_choices_begin_with_their_role_and_all_end() -> None:
     frames = encoder()
     sent = frames.open() + frames.feed([Delta(content="a"), Delta(index=1, content="b", finish_reason="length")])

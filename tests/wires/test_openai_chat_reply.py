@@ -34,6 +34,11 @@ def choice(message: dict[str, Any], finish: str = "stop") -> Choice:
     return decode(answer(message, finish=finish)).choices[0]
 
 
+def test_a_whole_answer_written_as_a_delta_is_read() -> None:
+    completion = decode(b'{"choices":[{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}')
+    assert completion.choices == (Choice(content="hi", finish_reason="stop"),)
+
+
 def test_text_usage_and_what_has_no_place_of_its_own() -> None:
     completion = decode(answer(service_tier="default", system_fingerprint="fp", citations=["https://a"]))
     assert completion.choices == (Choice(content="hi", finish_reason="stop"),)

@@ -208,6 +208,12 @@ def test_a_last_event_without_its_blank_line_still_ends_the_stream() -> None:
     assert (end.complete, end.notes) == (True, ("last event without its blank line",))
 
 
+@pytest.mark.parametrize("mark", [b"data: [DONE] \n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]\t\n\n"])
+def test_the_end_marker_may_carry_space(mark: bytes) -> None:
+    end = decoded([chunk({"content": "x"}), chunk({}, finish="stop"), mark])[1]
+    assert (end.complete, end.notes) == (True, ())
+
+
 def test_output_in_a_last_event_without_its_blank_line_is_lost_and_the_stream_therefore_cut() -> None:
     end = decoded([chunk({"content": "x"}), chunk({"content": "y"}, finish="stop").rstrip()])[1]
     assert not end.complete
@@ -235,6 +241,8 @@ def test_output_in_a_last_event_without_its_blank_line_is_lost_and_the_stream_th
         (b"event: error\ndata: gone\n\n", None),
         (b'data: {"choices":[{"index":0,"delta":{},"error":{"message":"m","code":502}}]}\n\n', "502"),
         (chunk({}, finish="error"), None),
+        (chunk({}, finish="stop", x_groq={"id": "r", "error": "over_capacity"}), None),
+        (b'data: {"choices":null,"base_resp":{"status_code":1002,"status_msg":"rate limit"}}\n\n', "1002"),
     ],
 )
 def test_an_error_in_mid_stream_is_the_last_delta(event: bytes, code: str | None) -> None:

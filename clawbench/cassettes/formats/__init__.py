@@ -1,7 +1,8 @@
 """Which formats of recorded traffic are read, and how a file's format is told.
 
 By its content, never by its suffix. A new format is one file beside `single_exchange.py` (the shortest) and one line in
-`READERS`. Any of them may be gzipped as a whole. Nothing here knows a provider or a wire.
+`READERS`. Any of them may be packed as a whole. The order is the order of recognition: a format whose marks are more
+particular stands before a more general one. Nothing here knows a provider or a wire.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Final
 
 from msgspec import Struct
 
-from clawbench.cassettes.bodies import gunzipped_file, is_gzip
+from clawbench.cassettes.formats.exchange_list import ExchangeList
 from clawbench.cassettes.formats.go_vcr import GoVcr
 from clawbench.cassettes.formats.har import Har
 from clawbench.cassettes.formats.httprr import Httprr
+from clawbench.cassettes.formats.nock import Nock
 from clawbench.cassettes.formats.protocol import Format
 from clawbench.cassettes.formats.single_exchange import SingleExchange
 from clawbench.cassettes.formats.vcr_rb import VcrRb
 from clawbench.cassettes.formats.vcrpy import Vcrpy
+from clawbench.cassettes.formats.wiremock import WireMock
+from clawbench.cassettes.formats.wrapping import unwrapped
 from clawbench.cassettes.formats.yaml_safe import MAX_FILE_BYTES
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError, UnknownFormat
@@ -33,18 +37,19 @@ SUFFIXES: Final = frozenset({".yaml", ".yml", ".json", ".har", ".httprr"})
 named outright is always looked at."""
 
 READERS: Final[tuple[Format, ...]] = (
+    GoVcr(),
     Vcrpy(),
     VcrRb(),
-    GoVcr(),
     Har(),
     Httprr(),
+    Nock(),
+    WireMock(),
     SingleExchange(),
+    ExchangeList(),
 )
 
 FORMATS: Final = tuple(reader.name for reader in READERS)
 """Names of all formats, as plans and reports use them."""
-
-_UTF8_BOM: Final = b"\xef\xbb\xbf"
 
 
 class Opened(Struct, frozen=True):
@@ -60,10 +65,8 @@ class Opened(Struct, frozen=True):
 
 
 def opened(content: bytes, file: str) -> Opened:
-    """A file's bytes, gunzipped where need be, with their format. Raises `CassetteError` (`UnknownFormat`)."""
-    if is_gzip(content):
-        content = gunzipped_file(content, file=file, limit=MAX_FILE_BYTES)
-    content = content.removeprefix(_UTF8_BOM)
+    """A file's bytes, unpacked where need be, with their format. Raises `CassetteError` (`UnknownFormat`)."""
+    content = unwrapped(content, file)
     if not content.strip():
         raise UnknownFormat("the file is empty", file=file)
     head = content[:HEAD_BYTES]

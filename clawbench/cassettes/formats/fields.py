@@ -13,7 +13,11 @@ import msgspec
 
 from clawbench.cassettes.formats.yaml_safe import Undecodable
 
-_BASE64_KEYS: Final = ("base64_string", "base64")
+_BASE64_KEYS: Final = (
+    "base64_string",
+    "base64",
+    "raw_gzip",
+)  # the last is R's; what it packs is unpacked with all bodies
 
 
 class Unfit(Exception):
@@ -37,9 +41,10 @@ def halves(item: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:
     return mapping(request, "request"), mapping(response, "response")
 
 
-def address(request: dict[Any, Any], key: str) -> tuple[str, str]:
-    """Method, in upper case, and URL, which stands under `key`. Raises `Unfit`."""
-    url, method = request.get(key), request.get("method", "GET")
+def address(request: dict[Any, Any], key: str, *others: str) -> tuple[str, str]:
+    """Method, in upper case, and URL, which stands under `key` or one of the `others`. Raises `Unfit`."""
+    url = next((request[name] for name in (key, *others) if request.get(name) is not None), None)
+    method = request.get("method", "GET")
     if not isinstance(url, str) or not isinstance(method, str):
         raise Unfit(f"request has no {key}" if url is None else f"request.{key} and request.method must be text")
     return method.upper(), url
@@ -81,6 +86,8 @@ def body(value: Any, what: str) -> bytes:
                 return from_base64(value[key], what)
         if set(value) <= {"string", "encoding"}:
             return body(value.get("string"), what)
+        if set(value) == {"on_disk"}:
+            raise Unfit(f"{what} lies in another file ({str(value['on_disk'])[:80]!r})")
         return json_bytes(value)
     if value is None:
         return b""

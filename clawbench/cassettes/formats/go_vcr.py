@@ -1,4 +1,6 @@
-"""Cassettes of Go's go-vcr, versions 2 to 4 of the library, all of which write `version: 2`.
+"""Cassettes of Go's go-vcr: `version: 1`, as releases 1 and 2 of the library write it, and `version: 2` of later ones.
+
+The first has the same head as vcrpy's, but for its place at the top and for `url` where vcrpy has `uri`.
 
 `duration` is how long the recorder's inner transport took to return, and Go's returns with the headers while the body
 is still to come: the time to the headers. It is Go's own notation (`1.2s`, `345.6ms`, `1m2.5s`). Nothing else in the
@@ -18,6 +20,8 @@ from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError
 
 _VERSION: Final = re.compile(rb"^version: *[2-9]\s*$", re.MULTILINE)
+_FIRST: Final = re.compile(rb"\A(?:---[^\n]*\n|#[^\n]*\n|[ \t\r]*\n)*version: *1\s*\n")
+_URI: Final = re.compile(rb"^ +(?:- )?uri:", re.MULTILINE)
 _ROOT: Final = re.compile(rb"^interactions:", re.MULTILINE)
 _DURATION_PART: Final = re.compile(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(ns|us|µs|μs|ms|s|m|h)")
 _UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -29,13 +33,16 @@ class GoVcr:
     name = "go-vcr"
 
     def recognises(self, head: bytes, file: str) -> bool:
-        return bool(_VERSION.search(head)) and bool(_ROOT.search(head))
+        if not _ROOT.search(head):
+            return False
+        return bool(_VERSION.search(head)) or (bool(_FIRST.search(head)) and not _URI.search(head))
 
     def read(self, data: bytes, file: str) -> Iterator[Interaction | Unreadable]:
         document = load(data, file)
         root = document.value if isinstance(document.value, dict) else {}
-        if root.get("version") != 2:
-            raise CassetteError(f"go-vcr version {str(root.get('version'))[:20]!r} is not read; 2 is", file=file)
+        if root.get("version") not in (1, 2):
+            version = str(root.get("version"))[:20]
+            raise CassetteError(f"go-vcr version {version!r} is not read; 1 and 2 are", file=file)
         items = root.get("interactions")
         if not isinstance(items, list):
             raise CassetteError("holds no list of interactions", file=file)
@@ -56,7 +63,7 @@ def go_duration_s(text: Any) -> float | None:
 
 def _draft(item: Any) -> Draft:
     request, response = halves(item)
-    method, url = address(request, "url")
+    method, url = address(request, "url", "uri")
     return Draft(
         method=method,
         url=url,

@@ -1,7 +1,8 @@
-"""HTTP archives, as Polly.js and browsers write them.
+"""HTTP archives, as Polly.js and browsers write them, JSON or (some of Polly.js's persisters) YAML.
 
-Bodies are text, base64, or (Polly.js) a JSON list of base64 chunks, each of which is decoded by itself. An entry whose
-content was left out when the archive was saved is unreadable, not empty.
+Bodies are text, base64, or (Polly.js) a JSON list of base64 chunks, each of which is decoded by itself; older releases
+of Polly.js wrote hexadecimal instead, with `_isBinary` and no encoding. An entry whose content was left out when the
+archive was saved is unreadable, not empty.
 
 Times are `timings` in milliseconds, or -1 where unknown. `send` and `wait` run to the first byte, `receive` from there
 to the end: the time to the headers and the time to the end. Connecting stands in fields of its own and is left out.
@@ -31,11 +32,14 @@ from clawbench.cassettes.formats.fields import (
     mapping,
     utf8,
 )
+from clawbench.cassettes.formats.json_outline import object_names
 from clawbench.cassettes.formats.json_safe import load_json
+from clawbench.cassettes.formats.yaml_safe import load
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError
 
-_ROOT: Final = re.compile(rb'\A\s*\{\s*"log"\s*:\s*\{')
+_YAML_ROOT: Final = re.compile(rb"^log: *\r?\n(?: [^\n]*\n)*? +entries:", re.MULTILINE)
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
 class Har:
@@ -44,10 +48,10 @@ class Har:
     name = "har"
 
     def recognises(self, head: bytes, file: str) -> bool:
-        return bool(_ROOT.search(head))
+        return "log" in object_names(head) or bool(_YAML_ROOT.search(head))
 
     def read(self, data: bytes, file: str) -> Iterator[Interaction | Unreadable]:
-        root = load_json(data, file)
+        root = load_json(data, file) if data.lstrip()[:1] == b"{" else load(data, file).value
         log = root.get("log") if isinstance(root, dict) else None
         entries = log.get("entries") if isinstance(log, dict) else None
         if not isinstance(entries, list):
@@ -102,7 +106,22 @@ def _content(value: Any) -> bytes:
     size = content.get("size")
     if "text" not in content and isinstance(size, (int, float)) and size > 0:
         raise Unfit(f"response.content of {size:,} bytes was saved without its text")
+    if content.get("_isBinary") is True and not content.get("encoding") and content.get("text"):
+        return _from_hex(content["text"])
     return _text(content.get("text"), content.get("encoding"), "response.content")
+
+
+def _from_hex(text: Any) -> bytes:
+    """What hexadecimal text holds, or a JSON list of such texts. Raises `Unfit`."""
+    if not isinstance(text, str):
+        raise Unfit("response.content.text is no text")
+    try:
+        chunks = msgspec.json.decode(text, type=list[str]) if text.lstrip().startswith("[") else [text]
+    except (msgspec.MsgspecError, UnicodeError):
+        chunks = [""]
+    if not all(_HEX.fullmatch(chunk) for chunk in chunks):
+        raise Unfit("response.content.text is said to be binary, and is neither base64 nor hexadecimal")
+    return bytes.fromhex("".join(chunks))
 
 
 def _text(text: Any, encoding: Any, what: str) -> bytes:

@@ -1,7 +1,8 @@
-"""Cassettes of Ruby's VCR and of R's vcr, YAML or JSON: `http_interactions`.
+"""Cassettes of Ruby's VCR, of R's vcr and of Python's betamax, YAML or JSON: `http_interactions`.
 
 Their differences are in dress only: status as mapping (Ruby) or number (R), headers as lists or scalars, bodies as
-text, `!binary` or `base64_string`. Addresses may begin with a `<PLACEHOLDER>` in place of scheme and host, and stay so.
+text, `!binary`, `base64_string` or (R) `raw_gzip`. Addresses may begin with a `<PLACEHOLDER>` in place of scheme and
+host, and stay so.
 Of times they reveal nothing: `recorded_at` is the day and second of the recording, with no second instant to it.
 """
 
@@ -15,12 +16,13 @@ from msgspec import Struct
 
 from clawbench.cassettes.formats.assembling import Draft, assembled, placed
 from clawbench.cassettes.formats.fields import Unfit, address, body, halves, headers, http_status
+from clawbench.cassettes.formats.json_outline import object_names
 from clawbench.cassettes.formats.json_safe import load_json
 from clawbench.cassettes.formats.yaml_safe import Document, load
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.errors import CassetteError
 
-_ROOT: Final = re.compile(rb'^http_interactions:|\A\s*\{\s*"http_interactions"\s*:', re.MULTILINE)
+_ROOT: Final = re.compile(rb"^http_interactions:", re.MULTILINE)
 
 
 class VcrRb:
@@ -29,7 +31,7 @@ class VcrRb:
     name = "vcr.rb"
 
     def recognises(self, head: bytes, file: str) -> bool:
-        return bool(_ROOT.search(head))
+        return "http_interactions" in object_names(head) or bool(_ROOT.search(head))
 
     def read(self, data: bytes, file: str) -> Iterator[Interaction | Unreadable]:
         document = Document(load_json(data, file), ()) if data.lstrip()[:1] == b"{" else load(data, file)

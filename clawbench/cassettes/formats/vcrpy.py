@@ -2,7 +2,8 @@
 
 Read are: bodies as text, `!!binary`, base64 or parsed JSON (`parsed_body`, or a mapping in place of the text),
 compressed or not; headers as scalar or list under any case; status as number or mapping; the older httpx layout
-(`content` and `status_code` right below `response`); and our own times under `response.clawbench`:
+(`content` and `status_code` right below `response`); a list of requests and one of responses instead of pairs; and our
+own times under `response.clawbench`:
 
     {version: 1, headers_s: …, chunks: [[bytes, seconds], …]}    arrival times, in seconds since the request was sent
     {version: 1, duration_s: …, e2e_s: …}                        what another recorder measured: to headers, to the end
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +25,7 @@ from msgspec import Struct
 
 from clawbench.cassettes.formats.assembling import Draft, assembled, placed
 from clawbench.cassettes.formats.fields import Unfit, address, body, halves, headers, http_status, json_bytes
+from clawbench.cassettes.formats.json_outline import object_names
 from clawbench.cassettes.formats.json_safe import load_json
 from clawbench.cassettes.formats.yaml_safe import Document, load
 from clawbench.cassettes.interaction import Interaction, RecordedTiming, Unreadable
@@ -32,7 +35,7 @@ TIMING_KEY: Final = "clawbench"
 TIMING_VERSION: Final = 1
 
 _YAML_ROOT: Final = re.compile(rb"^interactions:", re.MULTILINE)
-_JSON_ROOT: Final = re.compile(rb'\A\s*\{\s*(?:"version"\s*:\s*1\s*,\s*)?"interactions"\s*:')
+_PAIRED_ROOT: Final = re.compile(rb"^requests:\s*\n *- ", re.MULTILINE)
 _OTHER_VERSION: Final = re.compile(rb"^version: [2-9]\s*$", re.MULTILINE)
 
 
@@ -42,19 +45,30 @@ class Vcrpy:
     name = "vcrpy"
 
     def recognises(self, head: bytes, file: str) -> bool:
-        if _JSON_ROOT.search(head):
+        if "interactions" in object_names(head) or _PAIRED_ROOT.search(head):
             return True
         return bool(_YAML_ROOT.search(head)) and not _OTHER_VERSION.search(head)
 
     def read(self, data: bytes, file: str) -> Iterator[Interaction | Unreadable]:
         document = Document(load_json(data, file), ()) if data.lstrip()[:1] == b"{" else load(data, file)
         root = document.value
-        items = root.get("interactions") if isinstance(root, dict) else None
+        items = _items(root) if isinstance(root, dict) else None
         if not isinstance(items, list):
             raise CassetteError("holds no list of interactions", file=file)
         if root.get("version", 1) != 1:
             raise CassetteError(f"vcrpy version {str(root['version'])[:20]!r} is not read; 1 is", file=file)
         yield from assembled(placed(items, document.item_lines), _draft, file)
+
+
+def _items(root: dict[Any, Any]) -> Any:
+    """The interactions of a file, or those made of the requests and responses that LangChain's serializer writes."""
+    if "interactions" in root or "requests" not in root:
+        return root.get("interactions")
+    asked, answered = root["requests"], root.get("responses")
+    if not isinstance(asked, list) or not isinstance(answered, list):
+        return None
+    pairs = zip_longest(asked, answered)
+    return [{"request": request, "response": response} for request, response in pairs]
 
 
 class _Times(Struct, forbid_unknown_fields=True):
@@ -69,7 +83,7 @@ class _Times(Struct, forbid_unknown_fields=True):
 
 def _draft(item: Any) -> Draft:
     request, response = halves(item)
-    method, url = address(request, "uri")
+    method, url = address(request, "uri", "url")
     times = _times(response.get(TIMING_KEY))
     return Draft(
         method=method,
