@@ -62,6 +62,7 @@ class Tape:
         """Credentials for whose sake interactions were not written."""
         self.withheld_calls = 0
         """How many were not."""
+        self._is_closed = False
         self._lock: TapeLock | None = None
         if mode != "none":
             _make_folder(path.parent)
@@ -97,10 +98,13 @@ class Tape:
     def append(self, interaction: Interaction) -> bool:
         """Scrub, scan and write one interaction; False where a credential was found, and nothing was written.
 
-        `file` and `index` are set here. Raises `WriteFailed`; the file is then as it was before.
+        `file` and `index` are set here. Raises `WriteFailed`, also once the tape is closed; the file is then as it was
+        before.
         """
         clean = self._scrubber.scrubbed(interaction)
         with self._guard:
+            if self._is_closed:  # the lock is given back: the file may be somebody else's by now
+                raise WriteFailed(f"{self.path}: an interaction came after the tape was closed; {self._count} are kept")
             clean = msgspec.structs.replace(clean, file=self.path.name, index=self._count)
             found = [finding for finding in self._scrubber.scan(clean) if finding.severity == "credential"]
             if found:
@@ -121,6 +125,7 @@ class Tape:
     def close(self) -> None:
         """Brings everything to the disk and gives the lock back; harmless when called twice. Raises `WriteFailed`."""
         with self._guard:
+            self._is_closed = True
             handle, self._handle = self._handle, None
             try:
                 if handle is not None:

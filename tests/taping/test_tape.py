@@ -53,6 +53,18 @@ def test_the_file_is_whole_after_every_interaction_without_being_closed(tmp_path
     recording.close()
 
 
+def test_what_comes_after_the_tape_was_closed_is_refused_and_the_file_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    recording = tape(path)
+    recording.append(exchange("one"))
+    recording.append(exchange("two"))
+    recording.close()
+    before = path.read_bytes()
+    with pytest.raises(WriteFailed, match="2 are kept"):
+        recording.append(exchange("three"))
+    assert path.read_bytes() == before
+
+
 def test_a_process_that_is_killed_leaves_all_that_it_had_appended(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     program = (
