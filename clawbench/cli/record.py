@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from pathlib import Path
@@ -65,7 +66,10 @@ def _budget(text: str | None, *, dry_run: bool) -> int:
 
 
 async def _record(plan: Plan, into: Path, budget: int, *, dry_run: bool) -> None:
-    clock = LoopClock()
+    clock, task = LoopClock(), asyncio.current_task()
+    assert task is not None
+    # As Ctrl-C does: what was answered is written and counted first.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     network = network_transport(
         plan, clock, environ=os.environ, utc_now=now, idle_timeout_s=plan.table.gateway.idle_timeout_s
     )

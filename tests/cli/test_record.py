@@ -177,7 +177,8 @@ def test_the_budget_is_kept_and_the_next_call_goes_on(tmp_path: Path, capsys: py
     assert len(taped(tape)) == CALLS
 
 
-def test_an_interruption_keeps_what_was_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_what_was_recorded(sent: signal.Signals, tmp_path: Path) -> None:
     tape = tmp_path / "tape"
     with providers(tmp_path, names=("quick",), ttft_s=0.15) as loopback:
         command = [
@@ -201,7 +202,7 @@ def test_an_interruption_keeps_what_was_recorded(tmp_path: Path) -> None:
             if loopback.app.answered["quick"] >= 3:
                 break
             waiting.wait(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
         assert "goes on" in err
