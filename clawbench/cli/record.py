@@ -138,8 +138,9 @@ def _judge(tally: Tally, to_ask: Planned, transport: RecordingTransport, budget:
     """Raises `RecordingStopped` where something planned is not on the tape."""
     if tally.stopped == "budget":
         raise RecordingStopped(
-            f"The budget of {_usd(budget)} is reached with {len(to_ask.calls) - tally.done:,} calls to go; what was "
-            "recorded is saved. The same command with a further --budget-usd goes on."
+            f"The budget of {_usd(budget)} is reached with {len(to_ask.calls) - tally.done:,} calls to go, the next of "
+            f"which may cost {_usd(tally.no_room_for)}; what was recorded is saved. The same command with a further "
+            "--budget-usd goes on."
         )
     if tally.stopped is not None:
         raise RecordingStopped(tally.stopped)
