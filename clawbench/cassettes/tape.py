@@ -41,6 +41,7 @@ _OTHER_KEY: Final = re.compile(rb"^[^\s#-]", re.MULTILINE)
 _FIRST: Final = b"interactions:\n"
 _LAST: Final = re.compile(rb"^version: 1\n(?:\.\.\.\n)?\Z", re.MULTILINE)
 _HEADER: Final = b"version: 1\ninteractions:\n"
+_WAY_OUT: Final = "`clawbench cassettes import` makes one of it that can be, or record into another file"
 _ITEM: Final = b"\n- "
 _ITEM_END: Final = re.compile(rb"\n {6}message: [^\n\0]*\n?\Z")
 """The last line of an interaction: keys are sorted, so the reply's status ends it."""
@@ -175,7 +176,9 @@ class Tape:
         """What can be read; an interaction that cannot is left as it is and not played."""
         file = opened(content, self.path.name)
         if file.format.name != "vcrpy":
-            raise CassetteError(f"is a {file.format.name} cassette; only vcrpy's are recorded to", file=str(self.path))
+            raise CassetteError(
+                f"is a {file.format.name} cassette; only vcrpy's are recorded to. {_WAY_OUT}", file=str(self.path)
+            )
         return [each for each in file.read() if isinstance(each, Interaction)]
 
     def _write(self, item: bytes) -> None:
@@ -238,15 +241,15 @@ def appendable(content: bytes, *, file: str) -> bytes:
     """
     root = _ROOT.search(content)
     if root is None:
-        raise CassetteError("holds no list of interactions that could be appended to", file=file)
+        raise CassetteError(f"holds no list of interactions that could be appended to. {_WAY_OUT}", file=file)
     head, items = content[: root.start()], content[root.end() :].lstrip(b"\r\n")
     if not all(_HEAD_LINE.fullmatch(line) for line in head.splitlines()):
-        raise CassetteError("has other keys before its interactions; not appended to", file=file)
+        raise CassetteError(f"has other keys before its interactions; not appended to. {_WAY_OUT}", file=file)
     if items and not items.endswith(b"\n"):
         items += b"\n"
     items = _LAST.sub(b"", items)
     if _OTHER_KEY.search(items) or (items and not items.startswith(b"- ")):
-        raise CassetteError("is laid out in another way than vcrpy's; not appended to", file=file)
+        raise CassetteError(f"is laid out in another way than vcrpy's; not appended to. {_WAY_OUT}", file=file)
     top = b"".join(line for line in head.splitlines(keepends=True) if line.startswith(b"#"))
     return top + _HEADER + items
 

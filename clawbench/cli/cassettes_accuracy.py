@@ -29,6 +29,8 @@ def accuracy(path: Path, as_json: bool) -> None:
     Errors are factors: 50 % means half as much again, or two thirds of it.
     """
     store = open_store([path], WIRES, cache_dir=cache_folder())
+    for problem in store.problems:
+        click.echo(f"not read: {problem}", err=True)
     offers = offers_of_recordings(store.entries, PriceMap([], digest=""), {})
     bar = Bar(unit="recording")
     bar.start(sum(entry.is_success for entry in store.entries))
