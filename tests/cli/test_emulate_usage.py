@@ -32,7 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def by_openai(served: Served, model: str, stream: bool) -> Counts:
-    client = openai.OpenAI(base_url=f"{served.origin}/oai/v1", api_key="any", max_retries=0)
+    client = openai.OpenAI(base_url=f"{served.origin}/caching/v1", api_key="any", max_retries=0)
     messages: list[Any] = [{"role": "system", "content": LONG}, {"role": "user", "content": QUESTION}]
     options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     answer: Any = client.chat.completions.create(model=model, messages=messages, **options)
@@ -43,7 +43,7 @@ def by_openai(served: Served, model: str, stream: bool) -> Counts:
 
 
 def by_openai_responses(served: Served, model: str, stream: bool) -> Counts:
-    client = openai.OpenAI(base_url=f"{served.origin}/oai/v1", api_key="any", max_retries=0)
+    client = openai.OpenAI(base_url=f"{served.origin}/caching/v1", api_key="any", max_retries=0)
     # The provider's cache knows the chat's prompt already, in whichever dialect it comes.
     asked: dict[str, Any] = {"model": model, "instructions": f"Be brief. {LONG}", "input": QUESTION}
     if stream:

@@ -25,7 +25,13 @@ seed = 3
 [[providers]]
 name = "oai"
 dialects = ["openai_chat", "openai_responses"]
-profile = {{ {QUICK}, requests_per_minute = 1_000_000, cache = "automatic" }}
+profile = {{ {QUICK}, requests_per_minute = 1_000_000 }}
+offers = [{{ model = "m", upstream_model = "m-up" }}, {{ model = "t", upstream_model = "t-up", thinks = true }}]
+
+[[providers]]
+name = "caching"
+dialects = ["openai_chat", "openai_responses"]
+profile = {{ {QUICK}, cache = "automatic" }}
 offers = [{{ model = "m", upstream_model = "m-up" }}, {{ model = "t", upstream_model = "t-up", thinks = true }}]
 
 [[providers]]
