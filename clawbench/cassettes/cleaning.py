@@ -18,6 +18,7 @@ from clawbench.cassettes.formats import content_of, opened
 from clawbench.cassettes.interaction import Interaction, Unreadable
 from clawbench.cassettes.scrub import Finding, Scrubber
 from clawbench.cassettes.store import cassette_files
+from clawbench.cassettes.tape_lock import TapeLock
 from clawbench.cassettes.writer import write_cassette
 from clawbench.errors import CassetteError, UsageError
 
@@ -123,9 +124,26 @@ def _scrubbed(path: Path, file: str, scrubber: Scrubber) -> FileScrub:
     before = [item for item in items if isinstance(item, Interaction)]
     after = [scrubber.scrubbed(item) for item in before]
     if after != before:
-        write_cassette(path, after, comment=_comment(recording.content))
+        try:
+            _replace(path, file, content, after, comment=_comment(recording.content))
+        except CassetteError as error:
+            return FileScrub(status="not read", after=FileScan(file=file, problem=error))
     status: Literal["scrubbed", "clean"] = "clean" if after == before else "scrubbed"
     return FileScrub(status=status, after=_findings([*after], file, scrubber))
+
+
+def _replace(path: Path, file: str, content: bytes, items: list[Interaction], *, comment: str) -> None:
+    """Write the file that was read as `content` anew, unless somebody records to it: what comes next would be lost.
+
+    Raises `CassetteInUse`, `CassetteError` for a file that has changed since it was read, `WriteFailed`.
+    """
+    lock = TapeLock(path.with_name(f".{path.name}.lock"), of=Path(file))
+    try:
+        if content_of(path, file) != content:
+            raise CassetteError("has changed while it was scrubbed; nothing was written, scrub it again", file=file)
+        write_cassette(path, items, comment=comment)
+    finally:
+        lock.release()
 
 
 def _comment(content: bytes) -> str:

@@ -49,6 +49,10 @@ _AS_IS: Final = (
     "top_logprobs",
     "reasoning_effort",
 )
+MEDIA_CHARS: Final = 1_200
+"""What a picture, a video or a piece of sound counts in a prompt's size: 300 tokens, as admission estimates it."""
+
+_MEDIA_TYPES: Final = frozenset({"image_url", "video_url", "input_audio"})
 _TEXT_PART_KEYS: Final = frozenset({"type", "text"})
 _TEXT_TYPES: Final = frozenset({"text", "input_text"})
 
@@ -60,7 +64,7 @@ class Features(Struct, frozen=True, gc=False):
 
     stream: bool
     has_tools: bool
-    prompt_chars: int  # characters of text in messages and tool calls; media count nothing
+    prompt_chars: int  # characters of text in messages and tool calls, and `MEDIA_CHARS` for each part of media
 
 
 def canonical(request: ChatRequest) -> bytes:
@@ -81,12 +85,19 @@ def features(request: ChatRequest) -> Features:
         if type(content) is str:
             chars += len(content)
         elif type(content) is list:
-            chars += sum(len(text) for part in content if type(part) is dict and type(text := part.get("text")) is str)
+            chars += sum(_size(part) for part in content if type(part) is dict)
         for call in message.get("tool_calls") or ():
             function = call.get("function") if type(call) is dict else None
             arguments = function.get("arguments") if type(function) is dict else None
             chars += len(arguments) if type(arguments) is str else 0
     return Features(request.stream, bool(request.tools), chars)
+
+
+def _size(part: dict[str, Any]) -> int:
+    text = part.get("text")
+    if type(text) is str:
+        return len(text)
+    return MEDIA_CHARS if part.get("type") in _MEDIA_TYPES else 0
 
 
 def differences(asked: ChatRequest, recorded: ChatRequest) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Final
 from clawbench.cassettes.scrub import Finding, Scrubber
 from clawbench.cassettes.tape import RecordMode, Tape
 from clawbench.cassettes.tape_lock import TapeLock
-from clawbench.errors import WriteFailed
+from clawbench.errors import CassetteError, WriteFailed
 
 TAPE_BYTES_MAX: Final = 8 * 2**20
 """Above this a tape goes on in another file: readers refuse files above 64 MiB, and people files above far less."""
@@ -37,6 +37,8 @@ class Reel:
         self._tapes: dict[str, list[Tape]] = {}
         self._single = path.suffix in _ONE_FILE
         self._lock: TapeLock | None = None
+        if not self._single and path.is_file():
+            raise CassetteError("is a file; give a folder, or a name that ends in .yaml for one file", file=str(path))
         if not self._single and mode != "none":
             try:
                 path.mkdir(parents=True, exist_ok=True)

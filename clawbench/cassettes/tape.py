@@ -41,6 +41,7 @@ _OTHER_KEY: Final = re.compile(rb"^[^\s#-]", re.MULTILINE)
 _FIRST: Final = b"interactions:\n"
 _LAST: Final = re.compile(rb"^version: 1\n(?:\.\.\.\n)?\Z", re.MULTILINE)
 _HEADER: Final = b"version: 1\ninteractions:\n"
+_WAY_OUT: Final = "`clawbench cassettes import` makes one of it that can be, or record into another file"
 _ITEM: Final = b"\n- "
 _ITEM_END: Final = re.compile(rb"\n {6}message: [^\n\0]*\n?\Z")
 """The last line of an interaction: keys are sorted, so the reply's status ends it."""
@@ -62,6 +63,7 @@ class Tape:
         """Credentials for whose sake interactions were not written."""
         self.withheld_calls = 0
         """How many were not."""
+        self._is_closed = False
         self._lock: TapeLock | None = None
         if mode != "none":
             _make_folder(path.parent)
@@ -97,10 +99,13 @@ class Tape:
     def append(self, interaction: Interaction) -> bool:
         """Scrub, scan and write one interaction; False where a credential was found, and nothing was written.
 
-        `file` and `index` are set here. Raises `WriteFailed`; the file is then as it was before.
+        `file` and `index` are set here. Raises `WriteFailed`, also once the tape is closed; the file is then as it was
+        before.
         """
         clean = self._scrubber.scrubbed(interaction)
         with self._guard:
+            if self._is_closed:  # the lock is given back: the file may be somebody else's by now
+                raise WriteFailed(f"{self.path}: an interaction came after the tape was closed; {self._count} are kept")
             clean = msgspec.structs.replace(clean, file=self.path.name, index=self._count)
             found = [finding for finding in self._scrubber.scan(clean) if finding.severity == "credential"]
             if found:
@@ -121,6 +126,7 @@ class Tape:
     def close(self) -> None:
         """Brings everything to the disk and gives the lock back; harmless when called twice. Raises `WriteFailed`."""
         with self._guard:
+            self._is_closed = True
             handle, self._handle = self._handle, None
             try:
                 if handle is not None:
@@ -170,7 +176,9 @@ class Tape:
         """What can be read; an interaction that cannot is left as it is and not played."""
         file = opened(content, self.path.name)
         if file.format.name != "vcrpy":
-            raise CassetteError(f"is a {file.format.name} cassette; only vcrpy's are recorded to", file=str(self.path))
+            raise CassetteError(
+                f"is a {file.format.name} cassette; only vcrpy's are recorded to. {_WAY_OUT}", file=str(self.path)
+            )
         return [each for each in file.read() if isinstance(each, Interaction)]
 
     def _write(self, item: bytes) -> None:
@@ -233,15 +241,15 @@ def appendable(content: bytes, *, file: str) -> bytes:
     """
     root = _ROOT.search(content)
     if root is None:
-        raise CassetteError("holds no list of interactions that could be appended to", file=file)
+        raise CassetteError(f"holds no list of interactions that could be appended to. {_WAY_OUT}", file=file)
     head, items = content[: root.start()], content[root.end() :].lstrip(b"\r\n")
     if not all(_HEAD_LINE.fullmatch(line) for line in head.splitlines()):
-        raise CassetteError("has other keys before its interactions; not appended to", file=file)
+        raise CassetteError(f"has other keys before its interactions; not appended to. {_WAY_OUT}", file=file)
     if items and not items.endswith(b"\n"):
         items += b"\n"
     items = _LAST.sub(b"", items)
     if _OTHER_KEY.search(items) or (items and not items.startswith(b"- ")):
-        raise CassetteError("is laid out in another way than vcrpy's; not appended to", file=file)
+        raise CassetteError(f"is laid out in another way than vcrpy's; not appended to. {_WAY_OUT}", file=file)
     top = b"".join(line for line in head.splitlines(keepends=True) if line.startswith(b"#"))
     return top + _HEADER + items
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import msgspec
+from msgspec import structs
 from rich.table import Table
 
 from clawbench.cassettes.accuracy import MEASURES, leave_one_out, report
 from clawbench.cassettes.store import open_store
 from clawbench.catalog.price_maps import PriceMap
 from clawbench.cli.console import console
+from clawbench.emulator.specs import PORT
 from clawbench.experiments.prepare import cache_folder
 from clawbench.experiments.recorded_offers import offers_of_recordings
 from clawbench.progress import Bar
+from clawbench.types import Offer
 from clawbench.wires import WIRES
 
 OFFERS_SHOWN = 20
@@ -29,7 +33,9 @@ def accuracy(path: Path, as_json: bool) -> None:
     Errors are factors: 50 % means half as much again, or two thirds of it.
     """
     store = open_store([path], WIRES, cache_dir=cache_folder())
-    offers = offers_of_recordings(store.entries, PriceMap([], digest=""), {})
+    for problem in store.problems:
+        click.echo(f"not read: {problem}", err=True)
+    offers = _named(offers_of_recordings(store.entries, PriceMap([], digest=""), {}))
     bar = Bar(unit="recording")
     bar.start(sum(entry.is_success for entry in store.entries))
     missed = []
@@ -55,6 +61,17 @@ def accuracy(path: Path, as_json: bool) -> None:
     left = len(figures["by_offer"]) - len(busiest)
     if left > 0:
         out.print(f"{left} offers with fewer recordings are not shown; --json has them.", highlight=False)
+
+
+def _named(offers: list[Offer]) -> list[Offer]:
+    """Those of the emulator under its providers' names, which are the first parts of their paths."""
+    named = []
+    for offer in offers:
+        address = urlsplit(offer.base_url)
+        prefix = address.path.split("/")[1:2]
+        is_emulated = address.port == PORT and prefix
+        named.append(structs.replace(offer, id=f"{prefix[0]}/{offer.upstream_model}") if is_emulated else offer)
+    return named if len({offer.id for offer in named}) == len(offers) else offers
 
 
 def _percent(share: float | None) -> str:

@@ -55,6 +55,8 @@ def fit(
     if nothing could be fitted.
     """
     found = [observation for each in sources for observation in _observed(each, by)]
+    if not found:
+        click.echo("No chat calls were observed: there is nothing to fit.", err=True)
     fits = fit_all(found, source=source or ", ".join(each.name for each in sources))
     if not failures:
         fits = [_without_failures(each) for each in fits]
@@ -94,7 +96,10 @@ def _observed(source: Path, by: Grouping) -> Iterator[Observation]:
         return _of_run(source, by)
     elif latencies := sorted(path for path in source.rglob("*") if path.is_file() and is_latencies(path)):
         return (observation for path in latencies for observation in of_file(path, by=by))
-    return of_cassettes(open_store([source], WIRES, cache_dir=cache_folder()), by=by)
+    store = open_store([source], WIRES, cache_dir=cache_folder())
+    for problem in store.problems:
+        click.echo(f"not read: {problem}", err=True)
+    return of_cassettes(store, by=by)
 
 
 def _of_run(folder: Path, by: Grouping) -> Iterator[Observation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from pathlib import Path
@@ -65,7 +66,10 @@ def _budget(text: str | None, *, dry_run: bool) -> int:
 
 
 async def _record(plan: Plan, into: Path, budget: int, *, dry_run: bool) -> None:
-    clock = LoopClock()
+    clock, task = LoopClock(), asyncio.current_task()
+    assert task is not None
+    # As Ctrl-C does: what was answered is written and counted first.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     network = network_transport(
         plan, clock, environ=os.environ, utc_now=now, idle_timeout_s=plan.table.gateway.idle_timeout_s
     )
@@ -134,8 +138,9 @@ def _judge(tally: Tally, to_ask: Planned, transport: RecordingTransport, budget:
     """Raises `RecordingStopped` where something planned is not on the tape."""
     if tally.stopped == "budget":
         raise RecordingStopped(
-            f"The budget of {_usd(budget)} is reached with {len(to_ask.calls) - tally.done:,} calls to go; what was "
-            "recorded is saved. The same command with a further --budget-usd goes on."
+            f"The budget of {_usd(budget)} is reached with {len(to_ask.calls) - tally.done:,} calls to go, the next of "
+            f"which may cost {_usd(tally.no_room_for)}; what was recorded is saved. The same command with a further "
+            "--budget-usd goes on."
         )
     if tally.stopped is not None:
         raise RecordingStopped(tally.stopped)

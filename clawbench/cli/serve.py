@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -113,6 +114,8 @@ async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: 
         epoch_s=int(now().timestamp()),
     )
     server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
+    # uvicorn raises the signal that ended it once more: unhandled, SIGTERM would end all before the tapes are closed.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     try:
         await server.serve()
     finally:
@@ -129,6 +132,10 @@ class _Announcing(uvicorn.Server):
             uvicorn.Config(app, host=host, port=port, log_level="error", access_log=False, server_header=False)
         )
         self._models, self._app = models, app
+
+    def stop(self) -> None:
+        """No further requests; those under way are finished."""
+        self.should_exit = True
 
     async def startup(self, sockets: object = None) -> None:
         try:

@@ -28,6 +28,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'-]{2,}")
 _LABELS = re.compile(r"one of:\s+([\w ,/-]+)", re.IGNORECASE)
 _KEYS = re.compile(r"\bkeys? ([\w ,]+)")
 _INTO = re.compile(r"\binto (" + "|".join(phrases.TRANSLATIONS) + r")\b", re.IGNORECASE)
+_MARK = re.compile(r"\b(?:" + "|".join(phrases.LANGUAGE_MARKS) + r")\b")
 _LONG_PROMPT_TOKENS = 500
 
 # Median and sigma (of the natural logarithm) of the tokens that an answer in prose is drawn to have.
@@ -125,7 +126,7 @@ def _content(request: ChatRequest, question: str, words: tuple[str, ...], luck: 
         return _translation(language[1].lower(), question, luck)
     if any(map(count_images, request.messages[-1:])):
         return _prose("picture", phrases.PICTURES, words, luck)
-    if "```" in question or any(re.search(rf"\b{mark}\b", question.lower()) for mark in phrases.LANGUAGE_MARKS):
+    if "```" in question or _MARK.search(question.lower()):
         return _code(question, words, luck)
     if "summarise" in question.lower() or "summarize" in question.lower():
         return _prose("summary", phrases.SUMMARIES, words, luck)
@@ -158,9 +159,8 @@ def _prose(kind: str, bank: tuple[str, ...], words: tuple[str, ...], luck: Draws
 
 
 def _code(question: str, words: tuple[str, ...], luck: Draws) -> str:
-    lowered = question.lower()
-    found = [language for mark, language in phrases.LANGUAGE_MARKS.items() if re.search(rf"\b{mark}\b", lowered)]
-    language = found[0] if found else "python"
+    marks = set(_MARK.findall(question.lower()))
+    language = next((each for mark, each in phrases.LANGUAGE_MARKS.items() if mark in marks), "python")
     name = "_".join(dict.fromkeys(re.sub(r"\W", "", _among(words, luck).lower()) for _ in range(2)))
     block = phrases.CODE[language].replace("{name}", name)
     return f"Here is a version that does it:\n\n```{language}\n{block}```\n\n" + _prose(

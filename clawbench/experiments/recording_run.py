@@ -1,8 +1,9 @@
 """Recording a plan: every request of its workload, at every offer that can serve it, over the network, within a budget.
 
 `planned` says what is to be asked and what that should cost, what is recorded already left out; `Recording` asks it. A
-call is only started while its dearest outcome, beside those of the calls under way, still fits the budget. What it did
-cost is counted from the provider's own usage, or taken as the dearest outcome where the provider states none.
+call is only started once its dearest outcome, beside those of the calls under way, fits the budget: an answer as long
+as the request or the offer allows, or as the offer's context has room for. What it did cost is counted from the
+provider's own usage, or taken as the dearest outcome where the provider states none.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Planned(Struct, frozen=True):
 
     @property
     def cost_max(self) -> int:
-        """Pico-USD, if every answer runs to its limit."""
+        """Pico-USD, if every answer is as long as it can be."""
         return sum(each.cost_max for each in self.calls)
 
 
@@ -70,6 +71,7 @@ class Tally(Struct, kw_only=True):
     outcomes: Counter[str] = field(default_factory=Counter)
     given_up: dict[str, str] = {}
     stopped: str | None = None  # why it ended before its end
+    no_room_for: int = 0  # dearest outcome of the call that the budget had no room for
 
 
 def planned(plan: Plan, reel: Reel | None) -> Planned:
@@ -134,15 +136,27 @@ def _call(plan: Plan, offer: Offer, request: ChatRequest, number: str) -> Planne
         call = wire_for(offer).encode(with_model(request, offer.model), offer)
     except UpstreamError:
         return f"the dialect {offer.dialect} cannot say it"
-    limits = [limit for limit in (request.max_output_tokens, offer.max_output_tokens) if limit is not None]
-    expected = min([plan.table.record.output_tokens_expected, *limits])
+    longest = _longest_answer(plan, offer, request, shape.prompt_tokens)
     assert offer.rates is not None
     return PlannedCall(
         offer,
         structs.replace(call, draw_key=number),
-        _price(shape.prompt_tokens, expected, offer.rates),
-        _price(PROMPT_MARGIN * shape.prompt_tokens, min(limits, default=expected), offer.rates),
+        _price(shape.prompt_tokens, min(plan.table.record.output_tokens_expected, longest), offer.rates),
+        _price(PROMPT_MARGIN * shape.prompt_tokens, longest, offer.rates),
     )
+
+
+def _longest_answer(plan: Plan, offer: Offer, request: ChatRequest, prompt_tokens: int) -> int:
+    """Output tokens that an answer can have. Raises `PlanError` where nothing limits them."""
+    limits = [limit for limit in (request.max_output_tokens, offer.max_output_tokens) if limit is not None]
+    if offer.context_window is not None:
+        limits.append(max(1, offer.context_window - prompt_tokens))
+    if not limits:
+        raise PlanError(
+            f'{plan.path}: offer "{offer.id}" has neither max_output_tokens nor context_window, and a prompt no '
+            "max_completion_tokens: an answer could cost anything, so no budget can be kept; give one of them"
+        )
+    return min(limits)
 
 
 def _price(prompt_tokens: int, output_tokens: int, rates: Rates) -> int:
@@ -170,6 +184,7 @@ class Recording:
         self._budget, self._concurrency, self._retries_max = budget_pico_usd, concurrency, retries_max
         self._progress = progress
         self._held = 0  # dearest outcomes of the calls under way
+        self._counted = asyncio.Event()  # one of them has ended, and stands in the tally
         self._refusals: Counter[str] = Counter()  # in a row, by offer
         self.tally = Tally()
 
@@ -199,28 +214,36 @@ class Recording:
     async def _one(self, asked: PlannedCall) -> bool:
         """Ask, again where the provider wants it so; False if the recording ended before that."""
         for _ in range(self._retries_max + 1):
-            if not self._hold(asked.cost_max):
+            if not await self._hold(asked.cost_max):
                 return False
             wait_s: float | None = None
             try:
                 cost, outcome, wait_s = await self._ask(asked)
             finally:
                 self._held -= asked.cost_max
+                self._counted.set()  # whoever waits runs after the next line
             self._note(asked.offer.id, cost, outcome)
             if wait_s is None or self.tally.stopped is not None:
                 break
             await self._clock.sleep(wait_s)
         return True
 
-    def _hold(self, cost_max: int) -> bool:
-        """Sets the dearest outcome of a call aside; False, and the recording ends, where it does not fit."""
+    async def _hold(self, cost_max: int) -> bool:
+        """Sets the dearest outcome of a call aside, as soon as the calls under way leave room for it.
+
+        False, and the recording ends, where there is none though nothing is under way.
+        """
         tally = self.tally
-        if tally.stopped is None and tally.spent + self._held + cost_max > self._budget:
-            tally.stopped = "budget"
-        if tally.stopped is not None:
-            return False
-        self._held += cost_max
-        return True
+        while tally.stopped is None:
+            if tally.spent + self._held + cost_max <= self._budget:
+                self._held += cost_max
+                return True
+            if not self._held:
+                tally.stopped, tally.no_room_for = "budget", cost_max
+                break
+            self._counted.clear()
+            await self._counted.wait()
+        return False
 
     def _note(self, offer_id: str, cost: int, outcome: str) -> None:
         tally = self.tally

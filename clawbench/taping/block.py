@@ -1,4 +1,4 @@
-"""`with clawbench.taping("name"):` records the calls that a program makes with its own HTTP client, and plays them.
+"""`with clawbench.recording("name"):` records the calls that a program makes with its own HTTP client, and plays them.
 
 vcrpy does the catching and the playing (httpx, requests, urllib3, aiohttp and what is built on them); the file is
 written by `Tape`: scrubbed and scanned before anything touches the disk, appended call by call, locked against a second

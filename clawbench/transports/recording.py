@@ -74,15 +74,27 @@ class RecordingTransport:
         """Close the tapes and the inner transport. Raises `WriteFailed` where the last bytes could not be written."""
         try:
             await self.flush()
-            await self._inner.aclose()
         finally:
-            self._reel.close()
+            try:
+                await self._inner.aclose()
+            finally:
+                self._reel.close()
 
     async def flush(self) -> None:
-        """Returns when everything that has ended is written."""
+        """Returns when everything that has ended is written.
+
+        Whoever is cancelled meanwhile is cancelled after that: writing takes milliseconds, and a worker thread that
+        writes cannot be stopped, so the tapes must not be closed under it.
+        """
+        cancelled: asyncio.CancelledError | None = None
         while self._pending:
-            await asyncio.wait(self._pending)
-            await asyncio.sleep(0)  # lets what became of them be noted
+            try:
+                await asyncio.wait(self._pending)
+                await asyncio.sleep(0)  # lets what became of them be noted
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def write(self, tape: Tape, interaction: Interaction) -> None:
         """Append to a tape, soon; what goes wrong is noted and logged, since the call itself went well."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from clawbench.cassettes.cleaning import scan_each, scrub_each
+from clawbench.cassettes.scrub import Scrubber
+from clawbench.cassettes.tape import Tape
 from clawbench.cassettes.writer import cassette_bytes, write_cassette
 from clawbench.errors import UsageError
 from tests.cassettes.made import exchange
@@ -54,6 +56,21 @@ def test_own_files_are_scrubbed_in_place_and_keep_their_comment(folder: Path) ->
     assert problem is not None
     assert "import this file" in problem.reason
     assert {result.status for result in scrub_each(folder)} == {"clean", "not read"}
+
+
+def test_a_cassette_that_is_being_recorded_is_left_alone_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "dirty.yaml"
+    write_cassette(path, [exchange(f"a {KEY}")])
+    tape = Tape(path, mode="new_episodes", scrubber=Scrubber())
+    tape.append(exchange("b"))
+    (result,) = scrub_each(tmp_path)
+    assert result.status == "not read"
+    assert "is being recorded by process" in str(result.after.problem)
+    tape.append(exchange("c"))
+    tape.close()
+    (result,) = scrub_each(tmp_path)
+    assert (result.status, result.after.interactions) == ("scrubbed", 3)
+    assert [each.name for each in tmp_path.iterdir()] == ["dirty.yaml"]
 
 
 def test_a_file_that_would_lose_an_interaction_is_not_touched(tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbench.cassettes.matching import KEY_BYTES, NOT_MATCHED, Features, canonical, differences, features, key
+from clawbench.cassettes.matching import (
+    KEY_BYTES,
+    MEDIA_CHARS,
+    NOT_MATCHED,
+    Features,
+    canonical,
+    differences,
+    features,
+    key,
+)
 from clawbench.types import ChatRequest
 
 json_values = st.recursive(
@@ -176,7 +185,7 @@ def test_differences_are_told_in_words_without_any_text_of_prompts() -> None:
     assert "secret" not in " ".join(found)
 
 
-def test_features_count_text_wherever_it_stands() -> None:
+def test_features_count_text_wherever_it_stands_and_a_picture_as_much_as_a_longish_text() -> None:
     messages = [
         {"role": "user", "content": "12345"},
         {
@@ -186,4 +195,4 @@ def test_features_count_text_wherever_it_stands() -> None:
         {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": '{"a":1}'}}]},
         {"role": "assistant", "content": None, "tool_calls": None},
     ]
-    assert features(asked(messages=messages, stream=True, tools=[{}])) == Features(True, True, 5 + 3 + 7)
+    assert features(asked(messages=messages, stream=True, tools=[{}])) == Features(True, True, 5 + 3 + MEDIA_CHARS + 7)

@@ -105,3 +105,13 @@ def test_real_latencies_are_fitted_from_a_whole_folder(
     fits = json.loads(said(capsys, "fit", str(shared / "traces" / "llmperf-leaderboard"), "--json"))
     assert {fit["group"] for fit in fits} >= {"groq/70b", "together/7b"}
     assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_read_is_told_and_nothing_to_fit_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("interactions: [")
+    assert run(["profiles", "fit", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "not read: a.yaml" in told
+    assert "nothing to fit" in told
+    assert run(["cassettes", "accuracy", str(tmp_path)]) == 0
+    assert "not read: a.yaml" in capsys.readouterr().err

@@ -162,7 +162,7 @@ def test_the_budget_is_kept_and_the_next_call_goes_on(tmp_path: Path, capsys: py
     with providers(tmp_path) as loopback:
         assert record(loopback, tape, "--set", "record.concurrency=2", budget="0.0005") == 1
         captured = capsys.readouterr()
-        assert "budget of $0.0005 is reached" in captured.err
+        assert re.search(r"budget of \$0\.0005 is reached .* the next of which may cost \$0\.0001;", captured.err)
         spent = re.search(r"\$(0\.\d+) spent", captured.out)
         assert spent is not None
         assert 0 < float(spent[1]) <= 0.0005
@@ -177,7 +177,8 @@ def test_the_budget_is_kept_and_the_next_call_goes_on(tmp_path: Path, capsys: py
     assert len(taped(tape)) == CALLS
 
 
-def test_an_interruption_keeps_what_was_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_what_was_recorded(sent: signal.Signals, tmp_path: Path) -> None:
     tape = tmp_path / "tape"
     with providers(tmp_path, names=("quick",), ttft_s=0.15) as loopback:
         command = [
@@ -201,7 +202,7 @@ def test_an_interruption_keeps_what_was_recorded(tmp_path: Path) -> None:
             if loopback.app.answered["quick"] >= 3:
                 break
             waiting.wait(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
         assert "goes on" in err
@@ -272,6 +273,22 @@ def test_plans_that_cannot_be_recorded_are_refused(tmp_path: Path, capsys: pytes
         plan.write_text(whole.replace(old, new))
         assert run(["record", str(plan), "--into", str(tmp_path / "tape"), "--budget-usd", "1"]) == 2
         assert says in capsys.readouterr().err
+
+
+def test_an_answer_that_nothing_limits_may_be_as_long_as_the_context_has_room_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = write_plan(tmp_path, 1, names=("quick",))
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(prompts.read_text().replace(', "max_completion_tokens": 40', ""))
+    command = ["record", str(plan), "--into", str(tmp_path / "tape"), "--dry-run"]
+    assert run(command) == 2
+    assert 'offer "quick/llama" has neither max_output_tokens nor context_window' in capsys.readouterr().err
+    whole = plan.read_text()
+    for limit, dearest in (("context_window = 1000", "0.0120"), ("max_output_tokens = 500", "0.0061")):
+        plan.write_text(f"{whole}{limit}\n")
+        assert run(command) == 0
+        assert f"${dearest} at most" in capsys.readouterr().out
 
 
 def test_what_an_offer_cannot_serve_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

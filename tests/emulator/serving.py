@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -25,6 +26,12 @@ seed = 3
 name = "oai"
 dialects = ["openai_chat", "openai_responses"]
 profile = {{ {QUICK}, requests_per_minute = 1_000_000 }}
+offers = [{{ model = "m", upstream_model = "m-up" }}, {{ model = "t", upstream_model = "t-up", thinks = true }}]
+
+[[providers]]
+name = "caching"
+dialects = ["openai_chat", "openai_responses"]
+profile = {{ {QUICK}, cache = "automatic" }}
 offers = [{{ model = "m", upstream_model = "m-up" }}, {{ model = "t", upstream_model = "t-up", thinks = true }}]
 
 [[providers]]
@@ -75,11 +82,18 @@ class Served(Struct):
 
 @contextmanager
 def emulator(folder: Path) -> Iterator[Served]:
-    """Serves `PLAN`, written into this folder, until the block ends; then Ctrl-C, which it has to take well."""
+    """Serves `PLAN`, written into this folder, see `emulating`."""
     plan = folder / "emulator.toml"
     plan.write_text(PLAN)
+    with emulating(plan) as served:
+        yield served
+
+
+@contextmanager
+def emulating(plan: Path) -> Iterator[Served]:
+    """Serves a plan on a free port until the block ends; then Ctrl-C, which it has to take well."""
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "emulate", str(plan)],
+        [sys.executable, "-c", MAIN, "emulate", str(plan), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,9 +102,9 @@ def emulator(folder: Path) -> Iterator[Served]:
     assert process.stdout is not None
     try:
         first, second = process.stdout.readline(), process.stdout.readline()
-        assert first.startswith("clawbench emulates 7 providers"), (first, process.poll())
-        address = second.split()[1]
-        yield Served(address.split("/oai/")[0], process)
+        assert first.startswith("clawbench emulates"), (first, process.poll())
+        origin = urlsplit(second.split()[1])
+        yield Served(f"{origin.scheme}://{origin.netloc}", process)
     finally:
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=30)

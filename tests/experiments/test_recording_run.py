@@ -134,4 +134,4 @@ def test_no_more_is_spent_than_the_budget_and_everything_paid_for_is_kept(
     assert tally.done == len(items) == tally.recorded
     assert (tally.stopped == "budget") == (len(items) < len(calls))
     if tally.stopped:
-        assert tally.spent + COST_MAX * concurrency > budget * MICRO_USD
+        assert tally.spent + COST_MAX > budget * MICRO_USD, "one more could have been asked"

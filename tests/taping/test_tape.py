@@ -53,6 +53,18 @@ def test_the_file_is_whole_after_every_interaction_without_being_closed(tmp_path
     recording.close()
 
 
+def test_what_comes_after_the_tape_was_closed_is_refused_and_the_file_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    recording = tape(path)
+    recording.append(exchange("one"))
+    recording.append(exchange("two"))
+    recording.close()
+    before = path.read_bytes()
+    with pytest.raises(WriteFailed, match="2 are kept"):
+        recording.append(exchange("three"))
+    assert path.read_bytes() == before
+
+
 def test_a_process_that_is_killed_leaves_all_that_it_had_appended(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     program = (
@@ -231,7 +243,7 @@ def test_vcrpy_keeps_our_times_when_it_rewrites_the_file(tmp_path: Path) -> None
 def test_a_layout_that_cannot_be_appended_to_is_refused_and_left_alone(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(content)
-    with pytest.raises(CassetteError):
+    with pytest.raises(CassetteError, match="cassettes import"):
         tape(path)
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == ["a.yaml"]
@@ -311,6 +323,12 @@ def test_a_disk_that_is_full_is_told_and_the_file_stays_whole(tmp_path: Path) ->
     assert [each.request_body for each in read(path)] == [
         exchange(text).request_body for text in ("first", "second", "fourth")
     ]
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(CassetteError, match=r"notes\.txt: is a file; give a folder"):
+        Reel(tmp_path / "notes.txt", mode="new_episodes", scrubber=Scrubber())
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,41 @@ def test_calls_under_way_together_are_each_written_whole(tmp_path: Path) -> None
     played(main())
     assert len({each.request_body for each in written(tmp_path)}) == 20
     assert {each.timing and each.timing.headers_s for each in written(tmp_path)} == {1.0}
+
+
+def test_closing_that_is_interrupted_keeps_what_was_answered(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Scrubber):
+        """Takes as long as the test wants over the second answer, in the thread that writes it."""
+
+        def scrubbed(self, interaction: Interaction) -> Interaction:
+            if b"second" in interaction.request_body:
+                begun.set()
+                assert go_on.wait(30)
+            return super().scrubbed(interaction)
+
+    async def main() -> None:
+        inner = ScriptedTransport({A.id: completion(at_s=0.0)}, LoopClock())
+        reel = Reel(tmp_path, mode="new_episodes", scrubber=Slow())
+        transport = RecordingTransport(inner, reel, LoopClock())
+        await ask(transport, call("first"))
+        await transport.flush()
+        await ask(transport, call("second"))
+        closing = asyncio.create_task(transport.aclose())
+        assert await asyncio.to_thread(begun.wait, 30)
+        for _ in range(2):  # Ctrl-C, and again
+            closing.cancel()
+            await asyncio.sleep(0)
+        assert not closing.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert transport.failure is None
+
+    asyncio.run(main())
+    assert len(written(tmp_path)) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["a-m.yaml"]
 
 
 def test_headers_of_keys_are_not_recorded_even_if_a_call_has_them(tmp_path: Path) -> None:
