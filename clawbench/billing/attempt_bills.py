@@ -98,56 +98,79 @@ class Biller:
 
     def derivation(self, billed: AttemptBill, *, model_requested: str, attempts: int) -> dict[str, Any]:
         """What the charge or the quarantine cites."""
-        bill, counted, evidence = billed.bill, billed.counted, billed.evidence
-        price = bill.basis.prices[0] if bill.basis is not None else None
-        texts = b"\n".join(evidence.usage)
-        error = billed.ending.error
-        return {
+        bill, counted, evidence, ending = billed.bill, billed.counted, billed.evidence, billed.ending
+        basis, texts = bill.basis, evidence.usage
+        price = basis.prices[0] if basis is not None else None
+        cost = bill.cost_pico_usd
+        found: dict[str, Any] = {
             "outcome": bill.outcome,
-            "estimated": bill.estimated,
-            "flags": list(bill.reasons),
             "model_requested": model_requested,
             "model_served": billed.model,
             "offer": billed.offer.id,
             "provider": billed.offer.provider,
             "attempts": attempts,
-            "usage_raw": [text.decode("utf-8", "replace") for text in evidence.usage],
-            "usage_sha256": sha256(texts).hexdigest(),
-            "stream": evidence.stream,
-            "uses": [each.counts for each in evidence.uses],
+            "usage_raw": [text.decode("utf-8", "replace") for text in texts],
+            "usage_sha256": sha256(texts[0] if len(texts) == 1 else b"\n".join(texts)).hexdigest(),
             "normaliser": counted.normaliser,
             "bound": billed.bound,
-            "asked_ttl": billed.asked_ttl,
             "buckets": counted.buckets.stated(),
             "book_id": self.prices.book.id,
-            "row_id": price.row_id if price else None,
-            "table": price.table if price else None,
-            "price_of": [billed.served.provider, billed.served.model],
+            "price_of": (billed.served.provider, billed.served.model),
             "at_s": billed.served.at_s,
-            "service_tier": billed.served.service_tier,
-            "rates_pico_usd": _stated_rates(price) if price else {},
-            "multipliers": list(bill.basis.multipliers) if bill.basis else [],
-            "fees": [[fee.kind, fee.count, str(fee.unit_pico_usd)] for fee in bill.basis.fees] if bill.basis else [],
             "basis": _basis(bill),
-            "cost_usd": None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd),
-            "recomputed_usd": None if bill.recomputed_pico_usd is None else usd(bill.recomputed_pico_usd),
-            "provider_reported_cost_usd": _reported(counted),
-            "difference": bill.difference,
+            "cost_usd": None if cost is None else usd(cost),
             "margin": self.agreed.margin,
             "usd_per_uat": self.agreed.usd_per_uat,
             "settle_cap": self.agreed.settle_cap,
             "rounding": "ceil_once",
             "hold_pico_uat": str(billed.hold.pico_uat),
             "hold_input_tokens": billed.hold.input_tokens,
-            "delivered_tokens": billed.ending.delivered_tokens,
-            "delivered_bytes": billed.ending.delivered_bytes,
-            "estimator": billed.estimator,
-            "status": billed.ending.status,
-            "failure": error.outcome if error is not None else None,
-            "has_content": billed.ending.has_content,
-            "complete": billed.ending.complete,
-            "blocked": billed.ending.blocked,
+            "status": ending.status,
         }
+        if price is not None:
+            found["row_id"], found["table"], found["rates_pico_usd"] = price.row_id, price.table, _stated_rates(price)
+        if evidence.stream:
+            found["stream"] = True
+        if billed.served.service_tier is not None:
+            found["service_tier"] = billed.served.service_tier
+        if bill.reasons or bill.estimated or counted.traits or evidence.uses or billed.asked_ttl:
+            found.update(_unusual(billed))
+        if counted.reported_usd is not None or counted.rounded_usd is not None:
+            found.update(_stated_cost(billed))
+        if ending.error is not None or ending.blocked or not ending.has_content or not ending.complete:
+            found["ending"] = {
+                "failure": ending.error.outcome if ending.error is not None else None,
+                "has_content": ending.has_content,
+                "complete": ending.complete,
+                "blocked": ending.blocked,
+            }
+        return found
+
+
+def _unusual(billed: AttemptBill) -> dict[str, Any]:
+    """What most bills do not have: flags, estimates, multipliers, things billed by use, a cache lifetime."""
+    bill, basis = billed.bill, billed.bill.basis
+    return {
+        "flags": bill.reasons,
+        "estimated": bill.estimated,
+        "estimator": billed.estimator,
+        "delivered_tokens": billed.ending.delivered_tokens,
+        "delivered_bytes": billed.ending.delivered_bytes,
+        "multipliers": basis.multipliers if basis is not None else (),
+        "uses": [each.counts for each in billed.evidence.uses],
+        "fees": [(fee.kind, fee.count, str(fee.unit_pico_usd)) for fee in basis.fees] if basis is not None else (),
+        "asked_ttl": billed.asked_ttl,
+    }
+
+
+def _stated_cost(billed: AttemptBill) -> dict[str, Any]:
+    """What the provider said that it costs, beside what we make of it."""
+    recomputed = billed.bill.recomputed_pico_usd
+    return {
+        "provider_reported_cost_usd": _reported(billed.counted),
+        "recomputed_usd": None if recomputed is None else usd(recomputed),
+        "difference": billed.bill.difference,
+    }
 
 
 class WorkedAgain(Struct, frozen=True, kw_only=True):
@@ -182,17 +205,17 @@ def _worked_again(stated: Mapping[str, Any], book: PriceBook) -> WorkedAgain:
     ending = Ending(
         status=stated["status"],
         error=None if failure is None else UpstreamError("as recorded", outcome=failure, status=stated["status"]),
-        has_content=stated["has_content"],
-        complete=stated["complete"],
-        blocked=stated["blocked"],
-        delivered_bytes=stated["delivered_bytes"],
-        delivered_tokens=stated["delivered_tokens"],
+        has_content=ended.get("has_content", True),
+        complete=ended.get("complete", True),
+        blocked=ended.get("blocked", False),
+        delivered_bytes=stated.get("delivered_bytes", 0),
+        delivered_tokens=stated.get("delivered_tokens"),
     )
     provider, model = stated["price_of"]
-    served = Served(provider=provider, model=model, at_s=stated["at_s"], service_tier=stated["service_tier"])
+    served = Served(provider=provider, model=model, at_s=stated["at_s"], service_tier=stated.get("service_tier"))
     agreed = terms(stated["margin"], stated["usd_per_uat"], settle_cap=stated["settle_cap"])
     hold = Hold(pico_uat=int(stated["hold_pico_uat"]), input_tokens=stated["hold_input_tokens"])
-    bill = decide(ending, counted, book, served, agreed, hold, tuple(map(Uses, stated["uses"])))
+    bill = decide(ending, counted, book, served, agreed, hold, tuple(map(Uses, stated.get("uses", ()))))
     cost = None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd)
     for name, ours in (("outcome", bill.outcome), ("buckets", counted.buckets.stated()), ("cost_usd", cost)):
         if stated[name] != ours:

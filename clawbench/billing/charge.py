@@ -121,11 +121,10 @@ def cost_of(book: PriceBook, counted: Counted, served: Served, uses: tuple[Uses,
 
 def charge_pico_uat(cost_pico_usd: Fraction, agreed: Terms) -> int:
     """The charge for a cost: whole pico-UAT, rounded up once. Raises `ChargeOverflow` beyond a signed 64-bit int."""
-    if cost_pico_usd < 0:
+    cost, factor = cost_pico_usd.numerator, agreed.factor
+    if cost < 0:
         raise ValueError("a cost below zero is no cost")
-    factor = agreed.factor
-    above = cost_pico_usd.numerator * factor.numerator
-    charge = -(-above // (cost_pico_usd.denominator * factor.denominator))
+    charge = -(-cost * factor.numerator // (cost_pico_usd.denominator * factor.denominator))
     if charge > INT64_MAX:
         raise ChargeOverflow(f"{charge} pico-UAT do not fit a ledger amount")
     return charge

@@ -30,6 +30,8 @@ OUTPUT_TOKENS_MAX: Final = 32_768  # of an offer whose limit nobody states
 REASONING_TOKENS_MAX: Final = 32_768  # beside an output limit that does not count reasoning
 USES_MAX: Final = 10  # of each tool that the provider runs and bills by use
 
+_ONE: Final = Fraction(1)
+
 _ADDS_REASONING: Final = frozenset({"gemini", "vertex", "xai", "perplexity"})
 _MEDIA: Final = frozenset({"image_url", "video_url", "input_audio", "file", "input_image", "input_file"})
 
@@ -51,6 +53,9 @@ class Ceiling(Struct, frozen=True):
     fees: int
 
 
+_UNKNOWN: Final = Ceiling((), (), _ONE, 0)
+
+
 class HoldSizing:
     """Hold amounts for the offers of a price book."""
 
@@ -68,11 +73,17 @@ class HoldSizing:
         has_hosted_tools = any(tool.get("type") != "function" for tool in request.tools or ())
         worst = 0
         for offer in offers:
-            ceiling = self._ceiling(offer, at_s)
+            ceiling = self._ceilings.get(offer.id, _UNKNOWN)
+            if ceiling is _UNKNOWN:
+                ceiling = self._ceilings[offer.id] = self._ceiling(offer, at_s)
             if ceiling is not None:
-                tokens = min(input_max, offer.context_window or input_max)
+                window = offer.context_window
+                tokens = input_max if window is None or window > input_max else window
                 cost = _worst(ceiling, tokens, self._output_max(request, offer), any_tier=has_tier)
-                worst = max(worst, cost + (USES_MAX * ceiling.fees if has_hosted_tools else 0))
+                if has_hosted_tools:
+                    cost += USES_MAX * ceiling.fees
+                if cost > worst:
+                    worst = cost
         try:
             return charge_pico_uat(Fraction(worst), self._agreed)
         except ChargeOverflow:
@@ -87,17 +98,16 @@ class HoldSizing:
         return tokens * (request.n or 1)
 
     def _ceiling(self, offer: Offer, at_s: float) -> Ceiling | None:
-        if offer.id not in self._ceilings:
-            row = self._prices.row(offer, at_s=at_s)
-            self._ceilings[offer.id] = None if row is None else ceiling_of(row)
-        return self._ceilings[offer.id]
+        row = self._prices.row(offer, at_s=at_s)
+        return None if row is None else ceiling_of(row)
 
 
 def ceiling_of(row: CompiledRow) -> Ceiling:
     """The dearest that a row of the price book allows, by size of prompt."""
-    factor = Fraction(1)
+    factor = _ONE
     for multiplier in row.multipliers.values():
-        factor *= max(multiplier, Fraction(1))
+        if multiplier > 1:
+            factor *= multiplier
     steps = _steps([row.base])
     return Ceiling(steps, _steps([row.base, *row.service.values()]), factor, sum(row.fees.values()))
 
@@ -119,7 +129,8 @@ def _worst(ceiling: Ceiling, input_max: int, output_max: int, *, any_tier: bool)
     for step in ceiling.tier_steps if any_tier else ceiling.steps:
         if step.least_tokens <= input_max:
             worst = max(worst, input_max * step.input_rate + output_max * step.output_rate)
-    return worst if ceiling.factor == 1 else -int(-worst * ceiling.factor // 1)
+    factor = ceiling.factor
+    return worst if factor is _ONE else -int(-worst * factor // 1)
 
 
 def _input_tokens_max(request: ChatRequest) -> int:
@@ -131,9 +142,8 @@ def _input_tokens_max(request: ChatRequest) -> int:
             tokens += len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
         elif content:
             tokens += _size(content)
-        for key in ("tool_calls", "reasoning_content", "reasoning", "reasoning_details", "name"):
-            if (more := message.get(key)) is not None:
-                tokens += _size(more)
+        if len(message) > 2:  # more than role and content
+            tokens += sum(_size(more) for key, more in message.items() if key not in ("role", "content"))
     for further in (request.tools, request.response_format):
         if further:
             tokens += _size(further)
