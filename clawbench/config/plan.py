@@ -21,7 +21,7 @@ from clawbench.emulator.profiles import Profile
 from clawbench.errors import PlanError, RequestError, did_you_mean
 from clawbench.faults.kinds import AnyFault
 from clawbench.faults.plan import FaultPlan
-from clawbench.gateway.limits import Limits
+from clawbench.gateway.limits import HedgingSettings, Limits
 from clawbench.money import pico_per_token_from_usd_per_million
 from clawbench.routing.reference import TAGS, tags_of
 from clawbench.routing.settings import RoutingSettings
@@ -166,6 +166,14 @@ class ReplayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     missing: str | None = None  # the way out that the error names where a cassette folder is absent
 
 
+class HedgingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[gateway.hedging]`: see `gateway/limits.py`."""
+
+    quantile: float = 0.95
+    after_s_min: float = 0.1
+    spend_share: float = 0.02
+
+
 class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[gateway]`: see `gateway/limits.py`."""
 
@@ -174,7 +182,8 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ttft_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0
     default_strategy: str = "price"  # for `serve`: what a model without tags means
-    fallback_models: list[str] = []  # for names that mean no model of the catalogue
+    fallback_models: list[str] = []  # when the offers asked for are spent, and for names that mean no model
+    hedging: HedgingTable | None = None  # None: off
 
     def limits(self) -> Limits:
         return Limits(
@@ -182,6 +191,7 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             request_timeout_s=self.request_timeout_s,
             ttft_timeout_s=self.ttft_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
+            hedging=HedgingSettings(**structs.asdict(self.hedging)) if self.hedging else None,
         )
 
 
@@ -327,6 +337,8 @@ def _values(table: PlanTable) -> Any:
     values.pop("record")
     if not values["faults"]:
         values.pop("faults")
+    if values["gateway"]["hedging"] is None:
+        values["gateway"].pop("hedging")
     return values
 
 
@@ -339,6 +351,7 @@ def _check(table: PlanTable) -> None:
         check_strategy(strategy)
     check_strategy(table.gateway.default_strategy)
     table.routing.settings(strict=False)
+    table.gateway.limits()
     for key, values in (("strategies", table.strategies), ("seeds", table.seeds)):
         if not values:
             raise PlanError(f"{key} is empty; give at least one")

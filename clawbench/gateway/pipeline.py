@@ -16,6 +16,7 @@ from clawbench.clock import Clock
 from clawbench.errors import RequestError, UpstreamError
 from clawbench.gateway.admission import shape_of
 from clawbench.gateway.attempt import Attempt
+from clawbench.gateway.hedging import DROPPED, Hedging, Legs, cost_of_dropped
 from clawbench.gateway.limits import Limits
 from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import AttemptFacts, Recorder, RequestContext, Trace
@@ -24,6 +25,7 @@ from clawbench.gateway.told import TIMEOUTS, request_error
 from clawbench.rng import Draws, draws
 from clawbench.routing.reference import Reference
 from clawbench.routing.router import Router
+from clawbench.routing.state import OVERTAKEN
 from clawbench.transports.protocol import Transport
 from clawbench.types import ChatRequest, Decision, Offer, RequestShape
 from clawbench.wires.protocol import Wire
@@ -62,6 +64,7 @@ class Gateway:
         self.router, self.wire_for, self.transport = router, wire_for, transport
         self.clock, self.recorder, self.limits, self.seed = clock, recorder, limits or Limits(), seed
         self.quotas = quotas or Quotas()
+        self.hedging = Hedging(self.limits.hedging, router.estimates, clock)
         self._requests = self._retries = 0
 
     async def handle(self, request: ChatRequest, context: RequestContext) -> Reply:
@@ -98,7 +101,7 @@ class Gateway:
         failures: dict[str, UpstreamError] = {}
         while True:
             try:
-                decision, cause = self._next(asked, tried), "fallback" if tried else "first"
+                decision, cause = self._next(asked), "fallback" if tried else "first"
             except RequestError:
                 if not failures:
                     raise
@@ -120,13 +123,14 @@ class Gateway:
                 self._fail(attempt, asked, _abort() if isinstance(error, asyncio.CancelledError) else _our_mistake())
                 raise
 
-    def _next(self, asked: Asked, tried: list[str]) -> Decision:
+    def _next(self, asked: Asked) -> Decision:
+        """The decision for a further attempt, at an offer that has had none."""
         return self.router.decide(
             asked.reference,
             asked.shape,
             at_s=self.clock.now(),
             draw=partial(self._draw, asked.context, len(asked.trace.attempts)),
-            tried=tried,
+            tried=[facts.offer.id for facts in asked.trace.attempts],
         )
 
     def _goes_on(self, error: UpstreamError, asked: Asked) -> bool:
@@ -173,7 +177,7 @@ class Gateway:
     async def _run(self, attempt: Attempt, asked: Asked) -> Reply:
         """One attempt, up to a whole answer or to the first output of a stream."""
         if asked.request.stream:
-            await self._commit(attempt, asked)
+            attempt = await self._first_output(attempt, asked)
             return StreamReply(
                 self._served(attempt, asked),
                 attempt,
@@ -188,6 +192,30 @@ class Gateway:
         self._succeed(attempt, asked)
         asked.trace.close("ok", t_end_s=self._ended_s(attempt))
         return CompletionReply(self._served(attempt, asked), completion)
+
+    async def _first_output(self, attempt: Attempt, asked: Asked) -> Attempt:
+        """The attempt whose output comes first: this one, unless a second leg was hedged and overtook it."""
+        if not self.hedging.is_on:
+            await self._commit(attempt, asked)
+            return attempt
+        legs = Legs(
+            commit=lambda leg: self._commit(leg, asked),
+            other=partial(self._other, asked),
+            begin=lambda decision: self._begin(decision, "hedge", asked),
+            fail=lambda leg, error: self._fail(leg, asked, error),
+            drop=lambda leg, overtaken: self._drop(leg, asked, overtaken=overtaken),
+        )
+        return await self.hedging.race(attempt, legs, asked.shape)
+
+    def _other(self, asked: Asked) -> Decision | None:
+        """The decision for a second leg; None where the client, the bound on attempts or a lack of offers says no."""
+        attempts = asked.trace.attempts
+        if len(attempts) >= self.limits.attempts_max or not asked.reference.preferences.allow_fallbacks:
+            return None
+        try:
+            return self._next(asked)
+        except RequestError:
+            return None
 
     async def _send(self, attempt: Attempt, asked: Asked) -> None:
         await self.quotas.take(attempt.facts.offer, asked.shape.prompt_tokens)
@@ -253,6 +281,8 @@ class Gateway:
 
     def _fail(self, attempt: Attempt, asked: Asked, error: UpstreamError) -> None:
         facts = attempt.facts
+        if facts.outcome != "ok":
+            return  # told already, as the leg of a hedge
         facts.outcome = error.outcome
         if facts.t_end_s is None or error.outcome in TIMEOUTS:
             facts.t_end_s = self.clock.now()
@@ -263,8 +293,15 @@ class Gateway:
         attempt.settle()
         self._tell_router(attempt, asked)
 
-    def _tell_router(self, attempt: Attempt, asked: Asked) -> None:
-        """What was seen of an attempt that is over, good or bad."""
+    def _drop(self, attempt: Attempt, asked: Asked, *, overtaken: bool) -> None:
+        """A leg of a hedge is given up; its cost is an estimate, for its provider counts what nobody will read."""
+        facts = attempt.facts
+        facts.outcome, facts.t_end_s, facts.notes = "client_abort", self.clock.now(), (*facts.notes, DROPPED)
+        facts.cost_pico_usd = cost_of_dropped(facts.offer, asked.shape)
+        self._tell_router(attempt, asked, outcome=OVERTAKEN if overtaken else facts.outcome)
+
+    def _tell_router(self, attempt: Attempt, asked: Asked, *, outcome: str | None = None) -> None:
+        """What was seen of an attempt that is over, good or bad; `outcome` None: as it is recorded."""
         facts, usage, shape = attempt.facts, attempt.facts.usage, asked.shape
         tokens = usage.output_tokens if usage else None
         ttft_s = rate = cached_share = None
@@ -275,10 +312,11 @@ class Gateway:
                 rate = (tokens - 1) / span_s if span_s > 0 else None
         if usage is not None and usage.input_tokens:
             cached_share = (usage.cached_input_tokens or 0) / usage.input_tokens
+        self.hedging.paid(facts, dropped=DROPPED in facts.notes)
         self.router.finished(
             attempt.lease,
             at_s=self.clock.now(),
-            outcome=facts.outcome,
+            outcome=outcome or facts.outcome,
             retry_after_s=facts.retry_after_s,
             stream=shape.stream,
             prompt_tokens=shape.prompt_tokens,

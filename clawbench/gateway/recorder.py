@@ -90,7 +90,10 @@ class Trace:
 
     def _request_row(self, status: str, t_end_s: float, error_kind: str | None) -> tuple[Any, ...]:
         run, context, request = self._recorder.run, self._context, self._request
-        served = self.attempts[-1] if status == "ok" else None
+        # The one that was first, where two legs of a hedge ran.
+        served = (
+            next((each for each in reversed(self.attempts) if each.outcome == "ok"), None) if status == "ok" else None
+        )
         usage = (served and served.usage) or _NO_USAGE
         scheduled = context.t_scheduled_s
         return (

@@ -16,7 +16,7 @@ from typing import Any
 from clawbench.errors import UsageError
 from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.sketch import Sketch
-from clawbench.routing.state import Live, OfferState
+from clawbench.routing.state import OVERTAKEN, Live, OfferState
 from clawbench.types import LatencyProfile, Offer
 
 PRIOR_WEIGHT = 5.0  # samples that a prior is worth
@@ -159,22 +159,25 @@ class Estimates:
 
         True if it waited for its first token several times longer than is usual at this offer: a queue.
         `elapsed_s` runs from dispatch to the end. An outcome other than "ok" is a failure, except "client_abort" and
-        "rejected", which say nothing about the offer.
+        "rejected", which say nothing about the offer, and "overtaken", which says that it takes at least so long.
         """
         track = self._tracks[offer_id]
         in_flight = track.live.in_flight(at_s)
         track.live.leases.pop(lease, None)
         if outcome in ("client_abort", "rejected", "no_recording"):
             return False
+        unit = self._unit(at_s)
+        if outcome == OVERTAKEN:
+            self._censored(track, self._memory(track, stream, prompt_tokens), at_s, elapsed_s, in_flight)
+            return False
         track.live.answers += 1
         track.version += 1
-        unit = self._unit(at_s)
         track.failed.add(0.0 if outcome == "ok" else 1.0, unit)
         kind = self._memory(track, stream, prompt_tokens)
         if outcome != "ok":
             track.failed_cost.add(float(cost_pico_usd or 0), unit)
-            if outcome in CENSORED and elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
-                self._sample(track, kind, log(elapsed_s), None, in_flight, unit)
+            if outcome in CENSORED:
+                self._censored(track, kind, at_s, elapsed_s, in_flight)
             return False
         track.answered_s = at_s
         if output_tokens is not None:
@@ -286,6 +289,11 @@ class Estimates:
             for series in (track.rate, kind.rate):
                 series.add(log_rate, unit)
         track.version += 1
+
+    def _censored(self, track: Track, kind: _Memory, at_s: float, elapsed_s: float | None, in_flight: int) -> None:
+        """A wait that was given up, a sample of at least its time: below what was expected anyway it says nothing."""
+        if elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
+            self._sample(track, kind, log(elapsed_s), None, in_flight, self._unit(at_s))
 
     def _taken_apart(
         self, track: Track, kind: _Memory, at_s: float, elapsed_s: float, output_tokens: int | None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from clawbench.rng import Draws
 from clawbench.routing.settings import RoutingSettings
+from clawbench.routing.state import OVERTAKEN
 from clawbench.types import Offer
 
 COUNTED = frozenset(
@@ -135,7 +136,7 @@ class Health:
         name = self._names[offer_id]
         breaker, cap = self.breakers[name], self.caps[offer_id]
         half_open = breaker.open_until_s is not None and at_s >= breaker.open_until_s
-        if outcome in ("client_abort", "rejected", "filtered", "no_recording"):
+        if outcome in ("client_abort", "rejected", "filtered", "no_recording", OVERTAKEN):
             breaker.probe_until_s = None
             return False
         if outcome == "rate_limited":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from clawbench.types import Offer
 
+OVERTAKEN = "overtaken"
+"""Outcome of an attempt that was given up because another one was first: it took at least so long, and did no wrong."""
+
 
 class Live:
     """What is under way at an offer right now: one lease an attempt, each with its own expiry.
