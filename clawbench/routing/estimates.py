@@ -53,15 +53,19 @@ class Series:
     def mean(self, prior: float, prior_weight: float) -> float:
         return (self.total + prior_weight * prior) / (self.weight + prior_weight)
 
-    def error(self, unit: float, sigma: float) -> float:
-        """Standard error of the mean, `sigma` being the prior's standard deviation; `unit` is a sample's weight now."""
+    def variance(self, unit: float, sigma: float) -> float:
+        """Of one value, shrunk to that of the prior, whose standard deviation is `sigma`; `unit`: a sample's weight."""
         samples = self.weight / unit
         if samples <= 1:
-            return sigma / sqrt(PRIOR_WEIGHT)
+            return sigma * sigma
         mean = self.total / self.weight
-        variance = max(self.square / self.weight - mean * mean, 0.0)
-        pooled = (samples * variance + PRIOR_WEIGHT * sigma * sigma) / (samples + PRIOR_WEIGHT)
-        return sqrt(pooled / (samples + PRIOR_WEIGHT))
+        seen = max(self.square / self.weight - mean * mean, 0.0)
+        return (samples * seen + PRIOR_WEIGHT * sigma * sigma) / (samples + PRIOR_WEIGHT)
+
+    def error(self, unit: float, sigma: float) -> float:
+        """Standard error of the mean, with `sigma` and `unit` as in `variance`."""
+        samples = self.weight / unit
+        return sqrt(self.variance(unit, sigma) / (PRIOR_WEIGHT + (samples if samples > 1 else 0.0)))
 
     def scale(self, factor: float) -> None:
         self.weight *= factor
@@ -154,10 +158,10 @@ class Estimates:
         output_tokens: int | None = None,
         cached_share: float | None = None,
         cost_pico_usd: int | None = None,
-    ) -> bool:
+    ) -> float | None:
         """An attempt at this offer is over; None for what could not be measured.
 
-        True if it waited for its first token several times longer than is usual at this offer: a queue.
+        Its wait for the first token, in seconds, if that was several times longer than is usual at this offer: a queue.
         `elapsed_s` runs from dispatch to the end. An outcome other than "ok" is a failure, except "client_abort" and
         "rejected", which say nothing about the offer, and "overtaken", which says that it takes at least so long.
         """
@@ -165,11 +169,11 @@ class Estimates:
         in_flight = track.live.in_flight(at_s)
         track.live.leases.pop(lease, None)
         if outcome in ("client_abort", "rejected", "no_recording"):
-            return False
+            return None
         unit = self._unit(at_s)
         if outcome == OVERTAKEN:
             self._censored(track, self._memory(track, stream, prompt_tokens), at_s, elapsed_s, in_flight)
-            return False
+            return None
         track.live.answers += 1
         track.version += 1
         track.failed.add(0.0 if outcome == "ok" else 1.0, unit)
@@ -178,7 +182,7 @@ class Estimates:
             track.failed_cost.add(float(cost_pico_usd or 0), unit)
             if outcome in CENSORED:
                 self._censored(track, kind, at_s, elapsed_s, in_flight)
-            return False
+            return None
         track.answered_s = at_s
         if output_tokens is not None:
             track.output.add(output_tokens, unit)
@@ -189,8 +193,8 @@ class Estimates:
         if ttft_s is not None and ttft_s > 0:
             track.sketch.add(ttft_s, unit)
             self._sample(track, kind, log(ttft_s), log(token_rate) if token_rate else None, in_flight, unit)
-            return track.is_congested(log(ttft_s), at_s)
-        return False
+            return ttft_s if track.is_congested(log(ttft_s), at_s) else None
+        return None
 
     def recovered(self, offer_id: str) -> None:
         """A probe after an outage has succeeded: what was learned of the outage is dropped."""

@@ -196,7 +196,7 @@ class Router:
         if not tiers:
             return Scored([], [], excluded)
         first = tiers[min(tiers)]
-        return first if strategy.plain else self._with_room(first, request)
+        return first if strategy.plain else self._with_room(first, request, patient=strategy.patient)
 
     def dispatched(self, offer_id: str, *, at_s: float, expires_s: float) -> Lease:
         """An attempt leaves for this offer; its lease expires by itself at `expires_s`."""
@@ -208,14 +208,14 @@ class Router:
         self, lease: Lease, *, at_s: float, outcome: str, retry_after_s: float | None = None, **seen: Any
     ) -> None:
         """An attempt is over; `seen` as in `Estimates.finished`."""
-        congested = self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
+        congested_s = self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
         back = self.health.finished(
             lease.offer_id,
             at_s=at_s,
             outcome=outcome,
             in_flight=self.estimates.in_flight(lease.offer_id, at_s),
             retry_after_s=retry_after_s,
-            congested=congested,
+            congested_s=congested_s,
         )
         if back:
             self.estimates.recovered(lease.offer_id)
@@ -231,14 +231,14 @@ class Router:
             return [self._of_model[reference.model.id]]
         return [self._of_model[model.id] for model in (reference.model, *reference.fallbacks)]
 
-    def _with_room(self, scored: Scored, request: RequestShape) -> Scored:
+    def _with_room(self, scored: Scored, request: RequestShape, *, patient: bool) -> Scored:
         """Without the offers that have as much under way as they take, and the cold ones that have not answered yet.
 
         Where that leaves nothing, all of them: late is better than never.
         """
         states, scores, left_out = scored.states, scored.scores, {}
         for place, state in enumerate(states):
-            reason = self._no_room(state, request)
+            reason = self._no_room(state, request, patient=patient)
             if reason is not None:
                 left_out[place] = Exclusion(state.offer.id, reason)
         if not left_out or len(left_out) == len(states):
@@ -247,7 +247,7 @@ class Router:
         excluded = [*scored.excluded, *left_out.values()]
         return Scored([states[place] for place in kept], [scores[place] for place in kept], excluded)
 
-    def _no_room(self, state: OfferState, request: RequestShape) -> str | None:
+    def _no_room(self, state: OfferState, request: RequestShape, *, patient: bool) -> str | None:
         under_way, offer = state.in_flight, state.offer
         limited = offer.requests_per_minute is not None or offer.tokens_per_minute is not None
         if limited and not self._has_capacity(offer, request.prompt_tokens):
@@ -256,7 +256,8 @@ class Router:
             return None
         if under_way >= self.settings.cold_unresolved_max and self.estimates.answers(offer.id) == 0:
             return f"cold: {under_way} requests under way and none answered yet"
-        return f"hot: {under_way} requests under way" if self.health.is_hot(offer.id, under_way) else None
+        is_hot = self.health.is_hot(offer.id, under_way, patient=patient)
+        return f"hot: {under_way} requests under way" if is_hot else None
 
     def _exclusion(self, slot: Slot, reference: Reference, request: RequestShape, at_s: float) -> str | None:
         """Why this offer cannot serve this request now; None if it can."""

@@ -13,9 +13,9 @@ from clawbench.routing.state import OfferState
 from clawbench.routing.strategies.protocol import Strategy
 from clawbench.types import RequestShape
 
-# A price of zero would make every product zero; 0.01 USD per million tokens keeps the other metrics alive.
-# A constant, so that no other offer can change it.
-ZERO_PRICE_PICO_USD_PER_TOKEN = 10_000
+# A price of zero would make every product zero; 0.01 USD per million tokens keeps the other metrics alive. A constant,
+# so that no other offer can change it; and a floor for what costs less still, so that a lower price never ranks worse.
+LEAST_PRICE_PICO_USD_PER_TOKEN = 10_000
 
 
 class Product:
@@ -29,6 +29,7 @@ class Product:
         self._even = 1.0 / len(parts) if len(set(given)) == 1 else None  # equal weights need one root, no logarithms
         self._weighed = tuple((part, weight / sum(given)) for part, weight in zip(parts, given, strict=True))
         self.name = "@".join(part.name for part in parts)
+        self.patient = all(part.patient for part in parts)
         self.unscorable = "; ".join(part.unscorable for part in parts if part.unscorable)
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
@@ -37,8 +38,8 @@ class Product:
             score = part.score(request, state)
             if score is None:
                 return None
-            if score <= 0:
-                score = zero_price(request, state)
+            if part.name == "price":
+                score = max(score, least_price(request, state))
             product *= score if self._even is not None else score**power
         return product if self._even is None else product**self._even
 
@@ -51,6 +52,6 @@ class Product:
         return sqrt(squares)
 
 
-def zero_price(request: RequestShape, state: OfferState) -> float:
-    """What a free request counts as inside a product, in pico-USD; never zero."""
-    return ZERO_PRICE_PICO_USD_PER_TOKEN * max(1.0, request.prompt_tokens + state.output_tokens)
+def least_price(request: RequestShape, state: OfferState) -> float:
+    """The least that a request counts as inside a product, in pico-USD; never zero."""
+    return LEAST_PRICE_PICO_USD_PER_TOKEN * max(1.0, request.prompt_tokens + state.output_tokens)
