@@ -248,7 +248,9 @@ class Estimates:
         prior_ttft, prior_rate, profile = self._prior(track, unit)
         log_ttft = kind.ttft.mean(track.ttft.mean(prior_ttft, shrink), shrink)
         log_rate = kind.rate.mean(track.rate.mean(prior_rate, shrink), shrink)
-        state.ttft_s, state.token_rate = exp(log_ttft), exp(log_rate)
+        state.ttft_s_median, state.token_rate = exp(log_ttft), exp(log_rate)
+        # The mean of a log-normal wait, not its median: who waits long now and then is slow.
+        state.ttft_s = exp(log_ttft + track.ttft.variance(unit, profile.ttft_s_sigma) / 2)
         state.log_ttft_error = track.ttft.error(unit, profile.ttft_s_sigma)
         state.log_rate_error = track.rate.error(unit, profile.token_rate_sigma)
         state.output_tokens = track.output.mean(EXPECTED_OUTPUT_TOKENS, shrink)
@@ -305,8 +307,8 @@ class Estimates:
         """(TTFT, rate) of an answer that came whole: both off by the factor by which the whole was off."""
         state = self._refreshed(track, kind, at_s)
         tokens = max(output_tokens or 1, 1)
-        off = elapsed_s / (state.ttft_s + (tokens - 1) / state.token_rate)
-        return max(state.ttft_s * off, 1e-6), max(state.token_rate / off, 1e-6) if tokens > 1 else None
+        off = elapsed_s / (state.ttft_s_median + (tokens - 1) / state.token_rate)
+        return max(state.ttft_s_median * off, 1e-6), max(state.token_rate / off, 1e-6) if tokens > 1 else None
 
     def _unit(self, at_s: float) -> float:
         """Weight of an observation made now; doubles every half-life."""
