@@ -235,6 +235,7 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     network: NetworkTable | None = None  # None: nothing of this plan is ever called over a network
     record: RecordTable = RecordTable()
     faults: list[AnyFault] = []  # what goes wrong when; see faults/kinds.py
+    oracle: bool = False  # whether a run is compared with the best that was possible in hindsight
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -331,6 +332,7 @@ def _values(table: PlanTable) -> Any:
     values = msgspec.to_builtins(table)
     values.pop("description")
     values.pop("seeds")
+    values.pop("oracle")
     values["replay"].pop("missing")
     # How a provider is reached and what is recorded of it bears on no replay.
     values.pop("network")
