@@ -174,6 +174,13 @@ class HedgingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     spend_share: float = 0.02
 
 
+class ModelTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[models."ID"]`: further names of a model."""
+
+    name: str | None = None  # the display name
+    aliases: list[str] = []
+
+
 class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[gateway]`: see `gateway/limits.py`."""
 
@@ -183,6 +190,7 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     idle_timeout_s: Positive = 60.0
     default_strategy: str = "price"  # for `serve`: what a model without tags means
     fallback_models: list[str] = []  # when the offers asked for are spent, and for names that mean no model
+    name_patterns: dict[str, str] | None = None  # form of a name → provider whose it is; None: those known by default
     hedging: HedgingTable | None = None  # None: off
 
     def limits(self) -> Limits:
@@ -230,6 +238,7 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workload: WorkloadTable = WorkloadTable()
     gateway: GatewayTable = GatewayTable()
     routing: RoutingTable = RoutingTable()
+    models: dict[str, ModelTable] = {}  # by id
     offers: list[OfferTable] = []
     recorded_offers: RecordedOffersTable | None = None
     network: NetworkTable | None = None  # None: nothing of this plan is ever called over a network
@@ -339,8 +348,11 @@ def _values(table: PlanTable) -> Any:
     values.pop("record")
     if not values["faults"]:
         values.pop("faults")
-    if values["gateway"]["hedging"] is None:
-        values["gateway"].pop("hedging")
+    if not values["models"]:
+        values.pop("models")
+    for key in ("hedging", "name_patterns"):
+        if values["gateway"][key] is None:
+            values["gateway"].pop(key)
     return values
 
 

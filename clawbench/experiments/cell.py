@@ -21,6 +21,7 @@ from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import RecordWriter
 from clawbench.rng import stream
+from clawbench.routing.reference import PATTERNS
 from clawbench.routing.router import Router
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.server.app import App
@@ -111,6 +112,7 @@ def build_router(prepared: Prepared, *, strategy: str, seed: int, quotas: Quotas
         ineligible=prepared.ineligible,
         has_capacity=quotas.has_capacity,
         chain=table.gateway.fallback_models,
+        patterns=PATTERNS if table.gateway.name_patterns is None else table.gateway.name_patterns,
         seed=seed,
     )
 

@@ -36,7 +36,11 @@ class Prepared:
 
     def __init__(self, plan: Plan, opened: CassetteStore, offers: list[Offer], prices: PriceMap) -> None:
         self.plan, self.opened = plan, opened
-        self.catalog = Catalog(offers)
+        self.catalog = Catalog(
+            offers,
+            display_names={key: table.name for key, table in plan.table.models.items() if table.name is not None},
+            aliases={key: tuple(table.aliases) for key, table in plan.table.models.items()},
+        )
         self.store: BoundStore = opened.bind(offers)
         synthetic = plan.table.replay.matching == "synthetic"
         self.ineligible = {} if synthetic else {**self.store.ineligible, **self.store.unrecorded}

@@ -28,6 +28,7 @@ from clawbench.routing.router import Router
 from clawbench.routing.state import OVERTAKEN
 from clawbench.transports.protocol import Transport
 from clawbench.types import ChatRequest, Decision, Offer, RequestShape
+from clawbench.wires.failures import CONTEXT_LENGTH
 from clawbench.wires.protocol import Wire
 
 RATE_TOKENS_MIN = 2  # below two output tokens there is no rate
@@ -116,6 +117,7 @@ class Gateway:
                 self._fail(attempt, asked, error)
                 tried.append(decision.chosen)
                 failures[decision.chosen] = error
+                asked = _longer(asked, error, attempt.facts.offer)
                 spent = len(asked.trace.attempts) >= self.limits.attempts_max or self.clock.now() >= asked.deadline_s
                 if spent or not self._goes_on(error, asked):
                     raise request_error(error, attempts=len(asked.trace.attempts)) from error
@@ -327,6 +329,14 @@ class Gateway:
             cached_share=cached_share,
             cost_pico_usd=facts.cost_pico_usd,
         )
+
+
+def _longer(asked: Asked, error: UpstreamError, offer: Offer) -> Asked:
+    """The request after an offer refused it for its length: longer than estimated, so only larger windows are left."""
+    window = offer.context_window
+    if error.code != CONTEXT_LENGTH or window is None or asked.shape.prompt_tokens > window:
+        return asked
+    return structs.replace(asked, shape=structs.replace(asked.shape, prompt_tokens=window + 1))
 
 
 def _abort() -> UpstreamError:

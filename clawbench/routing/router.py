@@ -17,7 +17,7 @@ from clawbench.routing.estimates import Estimates, Track, kind_of
 from clawbench.routing.health import Breaker, Health
 from clawbench.routing.pick import Field, Metrics, drawn, probabilities
 from clawbench.routing.preferences import NO_PREFERENCES
-from clawbench.routing.reference import Reference, resolve, tags_of
+from clawbench.routing.reference import PATTERNS, Reference, resolve, tags_of
 from clawbench.routing.refusals import nothing_eligible
 from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.state import OfferState
@@ -67,6 +67,7 @@ class Router:
         ineligible: Mapping[str, str] | None = None,
         has_capacity: Callable[[Offer, int], bool] = lambda offer, tokens: True,
         chain: Sequence[str] = (),
+        patterns: Mapping[str, str] = PATTERNS,
         seed: int = 0,
     ) -> None:
         self.catalog, self.settings = catalog, settings or RoutingSettings()
@@ -75,7 +76,7 @@ class Router:
         self.health = Health(
             catalog.offers_of(), self.settings, lambda name, rest: draws(seed, "breaker", name, str(rest))
         )
-        self._has_capacity, self._chain = has_capacity, tuple(chain)
+        self._has_capacity, self._chain, self._patterns = has_capacity, tuple(chain), patterns
         self._slots = {
             offer.id: Slot(
                 offer, self.estimates.track(offer.id), self.health.breaker(offer.id), (ineligible or {}).get(offer.id)
@@ -88,9 +89,13 @@ class Router:
         }
         self._combined: dict[tuple[str, ...], Strategy] = {}
 
-    def reference(self, model: str, *, models: Any = None, provider: Any = None) -> Reference:
-        """What the client's model string and routing fields mean; raises `RequestError` for what is unknown."""
-        return resolve(model, self.catalog, models=models, provider=provider, chain=self._chain)
+    def reference(self, model: str, *, models: Any = None, provider: Any = None, chained: bool = True) -> Reference:
+        """What the client's model string and routing fields mean; raises `RequestError` for what is unknown.
+
+        `chained` False: the fallback chain is not for this client, an unknown model is an error.
+        """
+        chain = self._chain if chained else ()
+        return resolve(model, self.catalog, models=models, provider=provider, chain=chain, patterns=self._patterns)
 
     def strategy(self, reference: Reference) -> Strategy:
         """The strategy that a reference asks for, the default where it has no tags."""
@@ -264,7 +269,9 @@ class Router:
         offer = slot.offer
         if slot.ineligible is not None:
             return slot.ineligible
-        if reference.provider is not None and offer.provider != reference.provider and not reference.fallbacks:
+        # A prefix belongs to the model that was named; its fallbacks may come from anywhere.
+        is_named = reference.model is None or offer.model == reference.model.id
+        if reference.provider is not None and offer.provider != reference.provider and is_named:
             return f"not of provider {reference.provider}"
         if request.needs and offer.capabilities is not None and not request.needs <= offer.capabilities:
             return "cannot do " + ", ".join(sorted(request.needs - offer.capabilities))

@@ -159,3 +159,16 @@ def test_a_mistake_of_ours_loses_no_record_and_leaves_nothing_in_flight() -> Non
     assert answer.status == 500
     assert lab.frame("requests").select("status", "error_kind").row(0) == ("failed", "internal")
     assert lab.router.estimates.state("a/m", at_s=0.0).in_flight == 0
+
+
+def test_after_a_prompt_was_too_long_for_one_window_only_larger_ones_are_asked() -> None:
+    offers = [offer("a", context_window=8_000), offer("b", context_window=8_000), offer("c", context_window=32_000)]
+    refused = error(400, "context_length_exceeded", "This model's maximum context length is 8000 tokens.")
+    scripts = {"a/m": refused, "b/m": refused, "c/m": completion()}
+    (answer,), lab = in_lab(offers, scripts, chat())
+    assert answer.status == 200
+    assert lab.frame("attempts")["offer_id"].to_list() == ["a/m", "c/m"]
+    (answer,), lab = in_lab(offers[:2], scripts, chat())
+    assert msgspec.json.decode(answer.body)["error"]["code"] == "context_length_exceeded"
+    assert answer.status == 400
+    assert lab.frame("attempts")["offer_id"].to_list() == ["a/m"]
