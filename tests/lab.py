@@ -17,6 +17,7 @@ from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import MemoryWriter
 from clawbench.routing.router import Router
+from clawbench.routing.settings import RoutingSettings
 from clawbench.server.app import App
 from clawbench.transports.protocol import Transport
 from clawbench.types import Chunk, Headers, HttpCall, LatencyProfile, Offer, Provenance, Rates
@@ -126,12 +127,13 @@ class Lab:
         *,
         strategy: str = "round_robin",
         limits: Limits | None = None,
+        settings: RoutingSettings | None = None,
         in_front: Callable[[Transport, Clock], Transport] = lambda transport, clock: transport,
     ) -> None:
         self.clock = LoopClock()
         self.transport = ScriptedTransport(scripts, self.clock)
         self.writer = MemoryWriter()
-        self.router = Router(Catalog(offers), default_strategy=strategy)
+        self.router = Router(Catalog(offers), default_strategy=strategy, settings=settings)
         gateway = Gateway(
             router=self.router,
             wire_for=wire_for,

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field, structs
+from msgspec import Meta, Struct, field
 
 from clawbench.config.emulator import EmulatorProfileTable, shipped_profiles
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.read import convert, load, with_overrides
+from clawbench.config.routing import HedgingTable, ModelTable, RoutingTable
 from clawbench.emulator.profiles import Profile
 from clawbench.errors import PlanError, RequestError, did_you_mean
 from clawbench.faults.kinds import AnyFault
 from clawbench.faults.plan import FaultPlan
-from clawbench.gateway.limits import HedgingSettings, Limits
+from clawbench.gateway.limits import Limits
 from clawbench.money import pico_per_token_from_usd_per_million
 from clawbench.routing.reference import TAGS, tags_of
-from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.schema import SCHEMA_VERSION
 from clawbench.types import LatencyProfile, Offer, Rates
@@ -166,21 +166,6 @@ class ReplayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     missing: str | None = None  # the way out that the error names where a cassette folder is absent
 
 
-class HedgingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[gateway.hedging]`: see `gateway/limits.py`."""
-
-    quantile: float = 0.95
-    after_s_min: float = 0.1
-    spend_share: float = 0.02
-
-
-class ModelTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One `[models."ID"]`: further names of a model."""
-
-    name: str | None = None  # the display name
-    aliases: list[str] = []
-
-
 class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[gateway]`: see `gateway/limits.py`."""
 
@@ -199,32 +184,8 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             request_timeout_s=self.request_timeout_s,
             ttft_timeout_s=self.ttft_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
-            hedging=HedgingSettings(**structs.asdict(self.hedging)) if self.hedging else None,
+            hedging=self.hedging.settings() if self.hedging else None,
         )
-
-
-class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[routing]`: see `routing/settings.py`."""
-
-    half_life_s: float = 60.0
-    exploration: float | None = None  # None: 1 %, none at all in a strict replay
-    band: float = 0.05
-    price_band: float = 0.005
-    cold_unresolved_max: int = 2
-    breaker_failure_share: float = 0.4
-    breaker_attempts_min: float = 4.0
-    breaker_streak: int = 5
-    breaker_half_life_s: float = 10.0
-    breaker_open_s: float = 5.0
-    breaker_open_s_max: float = 60.0
-    weights: dict[str, float] = {}
-
-    def settings(self, *, strict: bool) -> RoutingSettings:
-        """The checked values. Raises `PlanError`."""
-        values = structs.asdict(self)
-        if values["exploration"] is None:
-            values["exploration"] = 0.0 if strict else RoutingSettings.exploration
-        return RoutingSettings(**values)
 
 
 class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -348,6 +309,9 @@ def _values(table: PlanTable) -> Any:
     values.pop("record")
     if not values["faults"]:
         values.pop("faults")
+    if values["routing"]["sticky_margin"] is None:
+        values["routing"].pop("sticky_margin")
+        values["routing"].pop("sticky_idle_s")
     if not values["models"]:
         values.pop("models")
     for key in ("hedging", "name_patterns"):

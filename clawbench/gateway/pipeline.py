@@ -133,7 +133,15 @@ class Gateway:
             at_s=self.clock.now(),
             draw=partial(self._draw, asked.context, len(asked.trace.attempts)),
             tried=[facts.offer.id for facts in asked.trace.attempts],
+            session=self._session(asked),
         )
+
+    def _session(self, asked: Asked) -> str | None:
+        """The conversation as the router knows it; None where the client names none, or it does not matter."""
+        if not self.router.sticky.is_on:
+            return None
+        named = asked.context.session or asked.request.extra.get("prompt_cache_key")
+        return f"{asked.context.account}\x1f{named}" if isinstance(named, str) and named else None
 
     def _goes_on(self, error: UpstreamError, asked: Asked) -> bool:
         """Whether a further attempt can help, and the client allows it."""
@@ -314,6 +322,9 @@ class Gateway:
                 rate = (tokens - 1) / span_s if span_s > 0 else None
         if usage is not None and usage.input_tokens:
             cached_share = (usage.cached_input_tokens or 0) / usage.input_tokens
+        session = self._session(asked)
+        if session is not None and facts.outcome == "ok":
+            self.router.sticky.served(session, facts.offer.id, cached_share=cached_share, at_s=self.clock.now())
         self.hedging.paid(facts, dropped=DROPPED in facts.notes)
         self.router.finished(
             attempt.lease,

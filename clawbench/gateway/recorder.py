@@ -28,7 +28,8 @@ class RunContext(Struct, frozen=True, kw_only=True):
 class RequestContext(Struct, frozen=True, kw_only=True):
     """What came with a request beside its body.
 
-    `draw_key` names it in keyed random draws; `t_scheduled_s` is when the workload meant it (None: on arrival).
+    `draw_key` names it in keyed random draws; `t_scheduled_s` is when the workload meant it (None: on arrival);
+    `session` is what the client calls the conversation (None: nothing).
     """
 
     request_id: str
@@ -36,6 +37,7 @@ class RequestContext(Struct, frozen=True, kw_only=True):
     surface: str = "chat"
     account: str = "local"
     t_scheduled_s: float | None = None
+    session: str | None = None
 
 
 class AttemptFacts(Struct, kw_only=True):

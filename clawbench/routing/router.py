@@ -21,6 +21,7 @@ from clawbench.routing.reference import PATTERNS, Reference, resolve, tags_of
 from clawbench.routing.refusals import nothing_eligible
 from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.state import OfferState
+from clawbench.routing.sticky import Sticky
 from clawbench.routing.strategies import STRATEGIES, Strategy, by_tags
 from clawbench.routing.strategies.product import Product
 from clawbench.types import Decision, Exclusion, Offer, RequestShape
@@ -77,6 +78,7 @@ class Router:
             catalog.offers_of(), self.settings, lambda name, rest: draws(seed, "breaker", name, str(rest))
         )
         self._has_capacity, self._chain, self._patterns = has_capacity, tuple(chain), patterns
+        self.sticky = Sticky(self.settings)
         self._slots = {
             offer.id: Slot(
                 offer, self.estimates.track(offer.id), self.health.breaker(offer.id), (ineligible or {}).get(offer.id)
@@ -114,8 +116,9 @@ class Router:
         at_s: float,
         draw: Callable[[], Draws],
         tried: Collection[str] = (),
+        session: str | None = None,
     ) -> Decision:
-        """The offer for the next attempt, those in `tried` left out.
+        """The offer for the next attempt, those in `tried` left out; `session` names the conversation it belongs to.
 
         `draw` opens the stream of the pick; it is not opened where only one offer is possible. Raises `RequestError`
         that names the binding reason when nothing is left.
@@ -125,7 +128,10 @@ class Router:
         if not scored.states:
             wakes_s = min((self.health.wakes_s(each.offer_id, at_s) for each in scored.excluded), default=at_s)
             raise nothing_eligible(reference, scored.excluded, self._offers(reference), wait_s=wakes_s - at_s)
-        chances = self.chances(strategy, request, scored)
+        stay = None
+        if session is not None:
+            stay = self.sticky.place(session, strategy, request, scored.states, scored.scores, at_s=at_s)
+        chances = self.chances(strategy, request, scored) if stay is None else _certain(stay, len(scored.states))
         chosen = chances.index(1.0) if 1.0 in chances else drawn(chances, draw())
         return Decision(
             strategy=strategy.name,
@@ -284,6 +290,10 @@ class Router:
             if refusal is not None:
                 return refusal
         return None if slot.breaker.open_until_s is None else self.health.resting(offer.id, at_s)
+
+
+def _certain(place: int, count: int) -> list[float]:
+    return [float(each == place) for each in range(count)]
 
 
 def strategy_of(name: str, weights: Mapping[str, float] | None = None) -> Strategy:

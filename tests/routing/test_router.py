@@ -136,7 +136,7 @@ def test_offers_that_each_lack_something_else_make_a_bad_request_not_an_unknown_
 def test_a_price_limit_below_every_offer_names_the_cheapest() -> None:
     router = Router(Catalog([offer("a", price=(3, 9)), offer("b", price=(2, 8))]))
     reference = router.reference("m", provider={"max_price": {"prompt": 1}})
-    with pytest.raises(RequestError, match=r"above provider.max_price. The cheapest is b/m at 2.0+ USD prompt") as raised:
+    with pytest.raises(RequestError, match=r"above provider.max_price. The cheapest is b/m at 2.0+ USD") as raised:
         router.decide(reference, SHORT, at_s=0.0, draw=lambda: draws(1, "x"))
     assert (raised.value.status, raised.value.param) == (400, "provider.max_price")
 
