@@ -35,6 +35,11 @@ from clawbench.walltime import now, stopwatch
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the plan; may be repeated."
 )
 @click.option(
+    "--warm-from",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Start with these estimates (CELL/estimates.json of a run, or serve's) instead of cold.",
+)
+@click.option(
     "--clock",
     type=click.Choice(["virtual", "wall"]),
     default="virtual",
@@ -50,12 +55,15 @@ def command(
     seeds: tuple[int, ...],
     strategies: tuple[str, ...],
     overrides: tuple[str, ...],
+    warm_from: Path | None,
     clock: ClockName,
     resume: bool,
     as_json: bool,
     only_digest: bool,
 ) -> None:
     """Run PLAN (a TOML file, see configs/README.md) and report."""
+    if warm_from is not None:
+        overrides = (*overrides, f"routing.warm_from={warm_from.absolute()}")
     loaded = load_plan(plan, overrides=overrides, seeds=seeds, strategies=strategies)
     quiet = as_json or only_digest
     folder = run_plan(

@@ -217,6 +217,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     cassettes: tuple[Path, ...]
     price_maps: tuple[Path, ...]
     prompt_file: Path | None
+    warm_from: Path | None  # estimates that every cell starts with
     offers: tuple[Offer, ...]
     emulated: dict[str, Profile]  # by offer id, where the plan says how the emulator plays it
 
@@ -260,13 +261,14 @@ def _plan(data: dict[str, Any], *, path: Path) -> Plan:
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from error
     base = path.parent
-    prompts = table.workload.prompts
+    prompts, warm_from = table.workload.prompts, table.routing.warm_from
     plan = Plan(
         path=path,
         table=table,
-        hash=sha256(msgspec.json.encode(_values(table), order="deterministic")).hexdigest(),
+        hash=sha256(msgspec.json.encode(_values(table, base), order="deterministic")).hexdigest(),
         cassettes=tuple(base / cassette for cassette in table.replay.cassettes),
         price_maps=tuple(base / price_map for price_map in _price_maps(table)),
+        warm_from=None if warm_from is None else base / warm_from,
         prompt_file=None if prompts == "recorded" else base / prompts,
         offers=offers,
         emulated=emulated,
@@ -297,7 +299,7 @@ def _emulated(table: PlanTable, offers: Sequence[Offer]) -> dict[str, Profile]:
     }
 
 
-def _values(table: PlanTable) -> Any:
+def _values(table: PlanTable, base: Path) -> Any:
     """The plan's values without what cannot change a result."""
     values = msgspec.to_builtins(table)
     values.pop("description")
@@ -309,6 +311,9 @@ def _values(table: PlanTable) -> Any:
     values.pop("record")
     if not values["faults"]:
         values.pop("faults")
+    warm_from = values["routing"].pop("warm_from")
+    if warm_from is not None and (base / warm_from).is_file():
+        values["routing"]["warm_from"] = sha256((base / warm_from).read_bytes()).hexdigest()
     if values["routing"]["sticky_margin"] is None:
         values["routing"].pop("sticky_margin")
         values["routing"].pop("sticky_idle_s")
@@ -363,7 +368,8 @@ def check_strategy(strategy: str) -> None:
 
 
 def _check_files(plan: Plan) -> None:
-    for path in (*plan.cassettes, *plan.price_maps, *([plan.prompt_file] if plan.prompt_file else [])):
+    further = [path for path in (plan.prompt_file, plan.warm_from) if path is not None]
+    for path in (*plan.cassettes, *plan.price_maps, *further):
         if not path.exists():
             way_out = plan.table.replay.missing or "Paths in a plan are relative to the plan's file."
             raise PlanError(f"{plan.path}: {path} does not exist. {way_out}")

@@ -44,10 +44,12 @@ class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     sticky_margin: float | None = None
     sticky_idle_s: float = 300.0
     weights: dict[str, float] = {}
+    warm_from: str | None = None  # a file of estimates; None: every cell starts cold
 
     def settings(self, *, strict: bool) -> RoutingSettings:
         """The checked values. Raises `PlanError`."""
         values = structs.asdict(self)
+        values.pop("warm_from")
         if values["exploration"] is None:
             values["exploration"] = 0.0 if strict else RoutingSettings.exploration
         return RoutingSettings(**values)

@@ -19,6 +19,7 @@ from clawbench.clock import Clock
 from clawbench.config.plan import Plan
 from clawbench.errors import CassetteError, PlanError, UpstreamError
 from clawbench.experiments.recorded_offers import offers_of_recordings
+from clawbench.experiments.warm_start import read_estimates
 from clawbench.transports.cassette import CassetteTransport
 from clawbench.transports.emulator import EmulatorTransport
 from clawbench.types import ChatRequest, Offer
@@ -44,6 +45,7 @@ class Prepared:
         self.store: BoundStore = opened.bind(offers)
         synthetic = plan.table.replay.matching == "synthetic"
         self.ineligible = {} if synthetic else {**self.store.ineligible, **self.store.unrecorded}
+        self.warm = None if plan.warm_from is None else read_estimates(plan.warm_from)
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
         self.prices = _price_book(offers)

@@ -14,6 +14,7 @@ from math import exp, log, sqrt
 from typing import Any
 
 from clawbench.errors import UsageError
+from clawbench.routing import snapshots
 from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.sketch import Sketch
 from clawbench.routing.state import OVERTAKEN, Live, OfferState
@@ -27,7 +28,6 @@ STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anyth
 BASELINE_HALF_LIFE_S = 600.0  # of an offer's usual TTFT, against which a queue shows
 CONGESTED_FACTOR = 4.0  # times the usual TTFT
 UNSEEN_STALE_S = 20.0  # the same for an offer of which nothing was observed
-SNAPSHOT_VERSION = 1
 REBASE_EXPONENT = 200.0
 UNKNOWN = LatencyProfile(
     ttft_s_median=1.0, ttft_s_sigma=0.8, token_rate_median=50.0, token_rate_sigma=0.6, source="assumed"
@@ -105,6 +105,13 @@ class Track:
             kind.ttft, kind.rate = Series(), Series()
         self.sketch.clear()
         self.version += 1
+
+    def kind(self, kind: Kind) -> _Memory:
+        """What is remembered of this kind of request."""
+        memory = self.kinds.get(kind)
+        if memory is None:
+            memory = self.kinds[kind] = _Memory(self.offer)
+        return memory
 
     def is_congested(self, log_ttft: float, at_s: float) -> bool:
         """Whether this wait is far above the usual one, which it then changes a little."""
@@ -221,9 +228,7 @@ class Estimates:
 
     def state_of(self, track: Track, kind: Kind, at_s: float) -> OfferState:
         """`state` for a caller who has looked up track and kind already."""
-        memory = track.kinds.get(kind)
-        if memory is None:
-            memory = track.kinds[kind] = _Memory(track.offer)
+        memory = track.kinds.get(kind) or track.kind(kind)
         state = memory.state
         if state.version != track.version or at_s >= state.fresh_until_s:
             self._refreshed(track, memory, at_s)
@@ -233,11 +238,7 @@ class Estimates:
         return state
 
     def _memory(self, track: Track, stream: bool, prompt_tokens: int) -> _Memory:
-        kind = kind_of(stream, prompt_tokens)
-        memory = track.kinds.get(kind)
-        if memory is None:
-            memory = track.kinds[kind] = _Memory(track.offer)
-        return memory
+        return track.kind(kind_of(stream, prompt_tokens))
 
     def _refreshed(self, track: Track, kind: _Memory, at_s: float) -> OfferState:
         state = kind.state
@@ -325,33 +326,24 @@ class Estimates:
     def snapshot(self, *, at_s: float) -> dict[str, Any]:
         """What was learned, as plain JSON values, to be given to `restore` of another gateway's estimates."""
         unit = self._unit(at_s)
-        offers = {}
-        for offer_id, track in self._tracks.items():
-            names = ("ttft", "rate", "in_flight", "failed", "output", "cached", "failed_cost")
-            offers[offer_id] = {
-                name: [series.weight / unit, series.total / unit, series.square / unit]
-                for name, series in ((name, getattr(track, name)) for name in names)
-            }
-        return {"version": SNAPSHOT_VERSION, "offers": offers}
+        offers = {offer_id: snapshots.kept(track, unit) for offer_id, track in self._tracks.items()}
+        return {"version": snapshots.VERSION, "offers": offers}
 
-    def restore(self, snapshot: Mapping[str, Any], *, at_s: float) -> None:
-        """Starts warm from a snapshot; offers that it does not know stay cold. Raises `UsageError` for another form."""
-        if snapshot.get("version") != SNAPSHOT_VERSION:
-            raise UsageError(
-                f"estimates of version {snapshot.get('version')!r} are not read; this is {SNAPSHOT_VERSION}"
-            )
-        unit = self._unit(at_s)
-        try:
-            for offer_id, kept in snapshot["offers"].items():
-                track = self._tracks.get(offer_id)
-                if track is not None:
-                    for name, (weight, total, square) in kept.items():
-                        series: Series = getattr(track, name)
-                        series.weight, series.total, series.square = weight * unit, total * unit, square * unit
-                    track.version += 1
-                    track.live.answers = 1 if track.failed.weight > 0 else 0
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"the snapshot of estimates cannot be read: {error!r}") from error
+    def restore(self, snapshot: Any, *, at_s: float, age_s: float = 0.0) -> int:
+        """Starts warm from a snapshot that is `age_s` old; how many offers it knows. The others stay cold.
+
+        Raises `UsageError` for another form.
+        """
+        if not isinstance(snapshot, Mapping) or snapshot.get("version") != snapshots.VERSION:
+            version = snapshot.get("version") if isinstance(snapshot, Mapping) else None
+            raise UsageError(f"estimates of version {version!r} are not read; this is {snapshots.VERSION}")
+        if not isinstance(snapshot.get("offers"), Mapping):
+            raise UsageError("the snapshot of estimates cannot be read: it has no offers")
+        unit, fade = self._unit(at_s), 0.5 ** (max(age_s, 0.0) / self._half_life_s)
+        known = [offer_id for offer_id in snapshot["offers"] if offer_id in self._tracks]
+        for offer_id in known:
+            snapshots.warm(self._tracks[offer_id], snapshot["offers"][offer_id], unit=unit, fade=fade)
+        return len(known)
 
 
 def kind_of(stream: bool, prompt_tokens: int) -> Kind:

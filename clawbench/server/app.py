@@ -40,7 +40,7 @@ class App:
     """
 
     def __init__(self, gateway: Gateway, *, ids: Callable[[], str], epoch_s: int) -> None:
-        self._ids = ids
+        self._ids, self.gateway = ids, gateway
         self.hosts: frozenset[str] | None = None
         self._numbered = 0
         self._chat = Chat(gateway, gateway.clock, epoch_s=epoch_s)
