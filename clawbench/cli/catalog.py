@@ -35,9 +35,10 @@ def import_(config: Path, out: Path | None, prices: tuple[Path, ...]) -> None:
 
     What answers (recordings, the emulator, a network) and what is asked is not in CONFIG: add [replay] and [workload].
     """
-    imported = read_litellm_config(config)
-    unpriced = _priced(imported, read_price_maps(prices))
-    text = plan_text(imported, name=config.stem, source=f"{config.name}, imported {now():%Y-%m-%d}")
+    imported, today = read_litellm_config(config), f"{now():%Y-%m-%d}"
+    maps = read_price_maps(prices)
+    unpriced = _priced(imported, maps, config.name, today)
+    text = plan_text(imported, name=config.stem, source=f"{config.name}, imported {today}")
     if out is None:
         click.echo(text)
     elif out.exists():
@@ -46,6 +47,13 @@ def import_(config: Path, out: Path | None, prices: tuple[Path, ...]) -> None:
         out.write_text(text, encoding="utf-8")
     for each in imported.left_out:
         click.echo(f"not taken over: {config}, line {each.line}: {each.what}: {each.why}", err=True)
+    for each_map in maps.lists:
+        for key in sorted(each_map.refused):
+            click.echo(f"not taken over: {each_map.name}: {key}: its price is negative or no number", err=True)
+        for key in sorted(each_map.rounded):
+            click.echo(
+                f"rounded: {each_map.name}: {key}: its price is no whole millionth of a USD per million", err=True
+            )
     for offer_id in unpriced:
         click.echo(f"without a price: {offer_id}: give usd_per_mtok, or a price map with --prices", err=True)
     kept = f"{len(imported.offers)} offers taken over, {len(imported.left_out)} settings not, {len(unpriced)} unpriced"
@@ -73,17 +81,18 @@ def plan_text(imported: Imported, *, name: str, source: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _priced(imported: Imported, prices: PriceMap) -> list[str]:
-    """Gives offers without a price that of a map; ids of those that stay without."""
+def _priced(imported: Imported, prices: PriceMap, config: str, today: str) -> list[str]:
+    """Gives offers without a price that of a map, and prices their source and date; ids of those that stay without."""
     unpriced = []
     for offer in imported.offers:
         if "usd_per_mtok" in offer:
+            offer["usd_per_mtok"] |= {"source": config, "read_on": today}
             continue
         found = prices.find(offer["provider"], offer["upstream_model"])
         if found is None:
             unpriced.append(offer["id"])
         else:
-            offer["usd_per_mtok"] = _usd_per_mtok(found[0].rates)
+            offer["usd_per_mtok"] = {**_usd_per_mtok(found[0].rates), "source": found[1], "read_on": today}
     return unpriced
 
 

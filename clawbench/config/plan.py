@@ -61,6 +61,13 @@ class PriceTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
     reasoning: Decimal | None = None
+    source: str | None = None  # where the price is from
+    read_on: str | None = None  # when it was read there, as 2026-01-31
+
+    @property
+    def origin(self) -> str:
+        """Source and date in one line; "plan" where none is given."""
+        return f"{self.source or 'plan'}{f', read on {self.read_on}' if self.read_on else ''}"
 
     def rates(self, where: str) -> Rates:
         """Raises `PlanError` for a negative price or one that is no whole number of pico-USD per token."""
@@ -121,7 +128,7 @@ class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             base_url=self.base_url.rstrip("/"),
             dialect=self.dialect,
             rates=self.usd_per_mtok.rates(where) if self.usd_per_mtok else None,
-            price_source="plan" if self.usd_per_mtok else None,
+            price_source=self.usd_per_mtok.origin if self.usd_per_mtok else None,
             context_window=self.context_window,
             max_output_tokens=self.max_output_tokens,
             capabilities=frozenset(self.capabilities) if self.capabilities is not None else None,
@@ -311,6 +318,9 @@ def _values(table: PlanTable, base: Path) -> Any:
     values.pop("record")
     if not values["faults"]:
         values.pop("faults")
+    for offer in values["offers"]:
+        for key in ("source", "read_on"):
+            (offer["usd_per_mtok"] or {}).pop(key, None)
     warm_from = values["routing"].pop("warm_from")
     if warm_from is not None and (base / warm_from).is_file():
         values["routing"]["warm_from"] = sha256((base / warm_from).read_bytes()).hexdigest()
