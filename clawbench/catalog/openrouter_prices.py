@@ -52,6 +52,16 @@ class OpenRouterPrices:
         entry = self._entries.get(model.casefold()) if provider == PROVIDER else None
         return None if entry is None else self._listed(str(entry.get("id")), entry)
 
+    def models(self, provider: str) -> list[str]:
+        """Ids of all models, which are OpenRouter's."""
+        return (
+            list(dict.fromkeys(str(each.get("id")) for each in self._entries.values())) if provider == PROVIDER else []
+        )
+
+    def count(self) -> int:
+        """Models listed."""
+        return len({str(each.get("id")) for each in self._entries.values()})
+
     def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
         rates: dict[str, int | None] = {}
         for field, source in _FIELDS.items():
