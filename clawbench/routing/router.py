@@ -186,17 +186,19 @@ class Router:
         tiers: dict[tuple[int, int], Scored] = {}
         excluded: list[Exclusion] = []
         kind, preferences, tier = kind_of(request.stream, request.prompt_tokens), reference.preferences, 0
+        score_of, state_of, exclusion = strategy.score, self.estimates.state_of, self._exclusion
         for rank, slots in enumerate(self._ranked(reference)):
+            into: Scored | None = None
             for slot in slots:
                 offer_id = slot.offer.id
-                reason = "already tried" if offer_id in tried else self._exclusion(slot, reference, request, at_s)
+                reason = "already tried" if offer_id in tried else exclusion(slot, reference, request, at_s)
                 if reason is None:
-                    state = self.estimates.state_of(slot.track, kind, at_s)
-                    score = strategy.score(request, state)
+                    state = state_of(slot.track, kind, at_s)
+                    score = score_of(request, state)
                     if score is not None:
                         if preferences is not NO_PREFERENCES:
                             tier = preferences.tier(state)
-                        into = tiers.get((rank, tier))
+                            into = tiers.get((rank, tier))
                         if into is None:
                             into = tiers[rank, tier] = Scored([], [], excluded)
                         into.states.append(state)
