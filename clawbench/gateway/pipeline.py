@@ -308,7 +308,9 @@ class Gateway:
         facts = attempt.facts
         facts.outcome, facts.t_end_s, facts.notes = "client_abort", self.clock.now(), (*facts.notes, DROPPED)
         facts.cost_pico_usd = cost_of_dropped(facts.offer, asked.shape)
-        self._tell_router(attempt, asked, outcome=OVERTAKEN if overtaken else facts.outcome)
+        # A second leg had less time than the first: that it lost says nothing about its offer.
+        late = overtaken and facts.cause != "hedge"
+        self._tell_router(attempt, asked, outcome=OVERTAKEN if late else facts.outcome)
 
     def _tell_router(self, attempt: Attempt, asked: Asked, *, outcome: str | None = None) -> None:
         """What was seen of an attempt that is over, good or bad; `outcome` None: as it is recorded."""

@@ -152,6 +152,8 @@ class Health:
         half_open = breaker.open_until_s is not None and at_s >= breaker.open_until_s
         if outcome in ("client_abort", "rejected", "filtered", "no_recording", OVERTAKEN):
             breaker.probe_until_s = None
+            if outcome == OVERTAKEN:
+                self._overtaken(name, breaker, at_s)
             return False
         if outcome == "rate_limited":
             for cap in caps:
@@ -187,11 +189,21 @@ class Health:
         enough = breaker.weight >= settings.breaker_attempts_min
         too_many = enough and breaker.failures / breaker.weight > settings.breaker_failure_share
         if half_open or too_many or breaker.streak >= settings.breaker_streak:
-            breaker.rests += 1
-            rest_s = min(settings.breaker_open_s * 2 ** (breaker.rests - 1), settings.breaker_open_s_max)
-            jitter = 0.75 + 0.5 * self.draw(name, breaker.rests).random()
             share = f"{breaker.failures:.1f} of {breaker.weight:.1f} recent attempts failed"
-            self._open(breaker, at_s, rest_s * jitter, "the probe failed" if half_open else share)
+            self._rest(name, breaker, at_s, "the probe failed" if half_open else share)
+
+    def _overtaken(self, name: str, breaker: Breaker, at_s: float) -> None:
+        """Once is chance. Again and again without an answer in between, the offer hangs, and only hedging hides it."""
+        breaker.streak += 1
+        if breaker.streak >= self.settings.breaker_streak:
+            self._rest(name, breaker, at_s, f"{breaker.streak} attempts in a row were given up or failed")
+
+    def _rest(self, name: str, breaker: Breaker, at_s: float, because: str) -> None:
+        settings = self.settings
+        breaker.rests += 1
+        rest_s = min(settings.breaker_open_s * 2 ** (breaker.rests - 1), settings.breaker_open_s_max)
+        jitter = 0.75 + 0.5 * self.draw(name, breaker.rests).random()
+        self._open(breaker, at_s, rest_s * jitter, because)
 
     def _open(self, breaker: Breaker, at_s: float, rest_s: float, because: str) -> None:
         until_s = at_s + rest_s

@@ -119,10 +119,23 @@ def test_a_client_that_leaves_during_a_race_leaves_nothing_under_way() -> None:
     assert all(reply.closed for reply in lab.transport.replies)
 
 
-def test_an_offer_that_hangs_is_noticed_although_its_clients_are_served() -> None:
-    before = lab_of(then(QUICK), QUICK).router.estimates.state("a/m", at_s=20.0).ttft_s
-    hung = lab_of(then(streamed("Hi", first_s=50.0)), QUICK, requests=10).router.estimates.state("a/m", at_s=30.0)
-    assert hung.ttft_s > before + 0.05
+def test_an_offer_that_is_overtaken_is_believed_to_be_slower() -> None:
+    def believed_s(*later: Played) -> float:
+        return lab_of(then(*later), QUICK, requests=4).router.estimates.state("a/m", at_s=20.0).ttft_s
+
+    assert believed_s(streamed("Hi", first_s=50.0)) > 1.08 * believed_s(QUICK)
+
+
+def test_an_offer_that_only_ever_loses_is_left_to_rest_and_a_second_leg_that_loses_is_not() -> None:
+    lab = lab_of(then(streamed("Hi", first_s=50.0)), QUICK, requests=12)
+    chosen = lab.frame("decisions")["chosen"].to_list()
+    assert chosen[-6:] == ["b/m"] * 6, "five in a row were given up; then it rests"
+    excluded = lab.frame("decisions")["excluded"].to_list()[-1]
+    assert any("5 attempts in a row were given up or failed" in each["reason"] for each in excluded)
+    slow_second = lab_of(then(streamed("Hi", first_s=0.6)), LATE, requests=12)
+    now_s = slow_second.clock.now()
+    assert slow_second.router.health.resting("b/m", now_s) is None
+    assert sum(each == "hedge" for each in slow_second.frame("attempts")["cause"].to_list()) > 5
 
 
 @given(st.lists(st.floats(0.05, 12.0), min_size=30, max_size=120), st.floats(0.01, 0.3))
