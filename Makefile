@@ -5,7 +5,7 @@
 #   make check       formatting, lint, types, layers
 #   make benchmark   what things cost, as ratios to floors measured in the same run
 #   make notebooks   execute the notebooks on recorded data
-#   make soak        tests that take long
+#   make soak        tests that take long, and the invariants of routing over thousands of cases
 #   make cassettes  write cassettes/pool anew, byte for byte the same
 #   make setup       the virtual environment (every target above makes it when needed)
 #   make lock        pin the newest allowed dependencies anew; needs uv
@@ -44,7 +44,7 @@ notebooks: $(READY)
 	@$(BIN)/pytest tests/test_notebooks.py
 
 soak: $(READY)
-	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m soak
+	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m "soak or invariant"
 
 cassettes: $(READY)
 	@$(BIN)/clawbench emulate configs/emulator.toml --record cassettes/pool

@@ -23,6 +23,7 @@ from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import MemoryWriter
 from clawbench.money import PICO
 from clawbench.routing.router import Router
+from clawbench.routing.settings import RoutingSettings
 from clawbench.server.app import App
 from clawbench.transports.protocol import Transport
 from clawbench.types import Chunk, Headers, HttpCall, LatencyProfile, Offer, Provenance, Rates
@@ -147,12 +148,13 @@ class Lab:
         strategy: str = "round_robin",
         limits: Limits | None = None,
         default_output_max: int | None = None,
+        settings: RoutingSettings | None = None,
         in_front: Callable[[Transport, Clock], Transport] = lambda transport, clock: transport,
     ) -> None:
         self.clock = LoopClock()
         self.transport = ScriptedTransport(scripts, self.clock)
         self.writer = MemoryWriter()
-        self.router = Router(Catalog(offers), default_strategy=strategy)
+        self.router = Router(Catalog(offers), default_strategy=strategy, settings=settings)
         self.ledger, self.holds = billed(offers, self.clock, default_output_max)
         gateway = Gateway(
             router=self.router,

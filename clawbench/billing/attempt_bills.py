@@ -200,8 +200,15 @@ def _worked_again(stated: Mapping[str, Any], book: PriceBook) -> WorkedAgain:
     normaliser = NAMED.get(stated["normaliser"])
     if normaliser is None:
         raise BadDerivation(f"normaliser {stated['normaliser']!r} is not known")
-    counted = count(normaliser, texts, stream=stated["stream"], bound=stated["bound"], asked_ttl=stated["asked_ttl"])
-    failure = stated["failure"]
+    counted = count(
+        normaliser,
+        texts,
+        stream=stated.get("stream", False),
+        bound=stated["bound"],
+        asked_ttl=stated.get("asked_ttl"),
+    )
+    ended = stated.get("ending") or {}
+    failure = ended.get("failure")
     ending = Ending(
         status=stated["status"],
         error=None if failure is None else UpstreamError("as recorded", outcome=failure, status=stated["status"]),

@@ -75,15 +75,24 @@ class Catalog:
             for model_id, group in grouped.items()
         }
         self._by_name: dict[str, str] = {}
+        self._by_loose_name: dict[str, set[str]] = {}
         for model in self.models.values():
             for name in (model.id, model.name, *model.aliases):
+                self._by_loose_name.setdefault(_loosen(name), set()).add(model.id)
                 taken = self._by_name.setdefault(_fold(name), model.id)
                 if taken != model.id:
                     raise PlanError(f'the name "{name}" is used by models "{taken}" and "{model.id}"')
 
     def find(self, name: str) -> Model | None:
-        """The model of this id, display name or alias; case and runs of spaces do not matter."""
+        """The model of this id, display name or alias; case and runs of spaces do not matter.
+
+        Where none has it, a hyphen is as good as a space, unless that leaves more than one: "Llama 3.1 8B" finds the id
+        "llama-3.1-8b" without being told.
+        """
         found = self._by_name.get(name) or self._by_name.get(_fold(name))
+        if found is None:
+            loosely = self._by_loose_name.get(_loosen(name), set())
+            found = next(iter(loosely)) if len(loosely) == 1 else None
         return self.models[found] if found else None
 
     def nearest(self, name: str) -> str:
@@ -96,6 +105,10 @@ class Catalog:
             return tuple(self.offers.values())
         wanted = set(models)
         return tuple(offer for offer in self.offers.values() if offer.model in wanted)
+
+
+def _loosen(name: str) -> str:
+    return _fold(name).replace(" ", "-").replace("_", "-")
 
 
 def _fold(name: str) -> str:

@@ -67,6 +67,14 @@ class GenaiPrices:
         for entry in (*exact, *ruled):
             yield f"{provider}/{entry.get('id')}", entry
 
+    def models(self, provider: str) -> list[str]:
+        """Ids of a provider's entries."""
+        return [str(each.get("id")) for name in self._names(provider) for each in self._providers.get(name, [])]
+
+    def count(self) -> int:
+        """Entries of all providers."""
+        return sum(len(entries) for entries in self._providers.values())
+
     def _names(self, provider: str) -> Iterator[str]:
         yield from NAMES.get(provider, (provider,))
         # One router, many companies behind it: the list keeps a provider for each.

@@ -27,3 +27,11 @@ class PriceList(Protocol):
     refused: set[str]
 
     def find(self, provider: str, model: str) -> Listed | None: ...
+
+    def models(self, provider: str) -> list[str]:
+        """Names, in the list's order, under which `find` may know a model of this provider."""
+        ...
+
+    def count(self) -> int:
+        """How many entries the list has."""
+        ...

@@ -118,6 +118,22 @@ class LiteLLMPrices:
             _count(entry.get("max_output_tokens")),
         )
 
+    def models(self, provider: str) -> list[str]:
+        """Names of a provider's chat models, without the map's prefix."""
+        found = []
+        for prefix in PREFIXES.get(provider, (f"{provider}/",)):
+            for key, entry in self._entries.items():
+                is_bare = (
+                    not prefix and "/" not in key and entry.get("litellm_provider") in BARE_OWNERS.get(provider, ())
+                )
+                if (is_bare or (prefix and key.startswith(prefix))) and _is_chat(entry):
+                    found.append(key.removeprefix(prefix))
+        return list(dict.fromkeys(found))
+
+    def count(self) -> int:
+        """Entries of the map."""
+        return len(self._entries)
+
 
 def _squash(key: str) -> str:
     """A key's provider and the letters and digits of its model."""

@@ -60,6 +60,16 @@ class OpenRouterPrices:
         if entry is not None:
             yield str(entry.get("id")), entry
 
+    def models(self, provider: str) -> list[str]:
+        """Ids of all models, which are OpenRouter's."""
+        return (
+            list(dict.fromkeys(str(each.get("id")) for each in self._entries.values())) if provider == PROVIDER else []
+        )
+
+    def count(self) -> int:
+        """Models listed."""
+        return len({str(each.get("id")) for each in self._entries.values()})
+
     def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
         rates: dict[str, int | None] = {}
         for field, source in _FIELDS.items():

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from clawbench.catalog.litellm_config import Imported, read_litellm_config
+from clawbench.catalog.price_map_import import offers_of
 from clawbench.catalog.price_maps import PriceMap, read_price_maps
 from clawbench.errors import UsageError
 from clawbench.types import Rates
@@ -23,6 +24,7 @@ def command() -> None:
 
 @command.command("import")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--provider", help="Of a price map: only this provider's models [all whose address is known].")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Plan to write [standard output].")
 @click.option(
     "--prices",
@@ -30,26 +32,64 @@ def command() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Price map (LiteLLM's, genai-prices', OpenRouter's) for entries without prices; may be repeated.",
 )
-def import_(config: Path, out: Path | None, prices: tuple[Path, ...]) -> None:
-    """Turn CONFIG, a LiteLLM proxy's config.yaml, into a plan, and say what could not be taken over.
+def import_(config: Path, provider: str | None, out: Path | None, prices: tuple[Path, ...]) -> None:
+    """Turn CONFIG into a plan, and say what could not be taken over.
+
+    CONFIG is a LiteLLM proxy's config.yaml, or a price map (JSON, gzipped or not) in LiteLLM's, genai-prices' or
+    OpenRouter's model-list format.
 
     What answers (recordings, the emulator, a network) and what is asked is not in CONFIG: add [replay] and [workload].
     """
+    today = f"{now():%Y-%m-%d}"
+    if config.suffix in (".json", ".gz"):
+        _import_prices(config, provider, out, today)
+        return
+    if provider is not None:
+        raise UsageError(f"--provider chooses from a price map, and {config} is none (.json or .gz)")
     imported = read_litellm_config(config)
-    unpriced = _priced(imported, read_price_maps(prices))
-    text = plan_text(imported, name=config.stem, source=f"{config.name}, imported {now():%Y-%m-%d}")
+    maps = read_price_maps(prices)
+    unpriced = _priced(imported, maps, config.name, today)
+    text = plan_text(imported, name=config.stem, source=f"{config.name}, imported {today}")
+    _write(text, out)
+    for each in imported.left_out:
+        click.echo(f"not taken over: {config}, line {each.line}: {each.what}: {each.why}", err=True)
+    _tell_odd_prices(maps)
+    for offer_id in unpriced:
+        click.echo(f"without a price: {offer_id}: give usd_per_mtok, or a price map with --prices", err=True)
+    kept = f"{len(imported.offers)} offers taken over, {len(imported.left_out)} settings not, {len(unpriced)} unpriced"
+    click.echo(f"{kept}{f'; written to {out}' if out else ''}", err=True)
+
+
+def _import_prices(path: Path, provider: str | None, out: Path | None, today: str) -> None:
+    maps = read_price_maps([path])
+    (prices,) = maps.lists
+    found, left_out = offers_of(prices, provider)
+    dated = {"source": prices.name, "read_on": today}
+    offers = [{**offer, "usd_per_mtok": {**_usd_per_mtok(listed.rates), **dated}} for offer, listed in found]
+    imported = Imported(offers, ["price"], {}, {}, {}, [])
+    _write(plan_text(imported, name=path.name.split(".")[0], source=f"{path.name}, imported {today}"), out)
+    _tell_odd_prices(maps)
+    for reason, number in left_out.items():
+        click.echo(f"not taken over: {path}: {number} entries: {reason}", err=True)
+    click.echo("not taken over: tiers by prompt length, prices of images, audio and tools, dated changes", err=True)
+    click.echo(f"{len(offers)} offers taken over{f'; written to {out}' if out else ''}", err=True)
+
+
+def _write(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text)
     elif out.exists():
         raise UsageError(f"{out} exists; choose another file with --out")
     else:
         out.write_text(text, encoding="utf-8")
-    for each in imported.left_out:
-        click.echo(f"not taken over: {config}, line {each.line}: {each.what}: {each.why}", err=True)
-    for offer_id in unpriced:
-        click.echo(f"without a price: {offer_id}: give usd_per_mtok, or a price map with --prices", err=True)
-    kept = f"{len(imported.offers)} offers taken over, {len(imported.left_out)} settings not, {len(unpriced)} unpriced"
-    click.echo(f"{kept}{f'; written to {out}' if out else ''}", err=True)
+
+
+def _tell_odd_prices(maps: PriceMap) -> None:
+    for prices in maps.lists:
+        for key in sorted(prices.refused):
+            click.echo(f"not taken over: {prices.name}: {key}: its price is negative or no number", err=True)
+        for key in sorted(prices.rounded):
+            click.echo(f"rounded: {prices.name}: {key}: its price is no whole millionth of a USD per million", err=True)
 
 
 def plan_text(imported: Imported, *, name: str, source: str) -> str:
@@ -73,17 +113,18 @@ def plan_text(imported: Imported, *, name: str, source: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _priced(imported: Imported, prices: PriceMap) -> list[str]:
-    """Gives offers without a price that of a map; ids of those that stay without."""
+def _priced(imported: Imported, prices: PriceMap, config: str, today: str) -> list[str]:
+    """Gives offers without a price that of a map, and prices their source and date; ids of those that stay without."""
     unpriced = []
     for offer in imported.offers:
         if "usd_per_mtok" in offer:
+            offer["usd_per_mtok"] |= {"source": config, "read_on": today}
             continue
         found = prices.find(offer["provider"], offer["upstream_model"])
         if found is None:
             unpriced.append(offer["id"])
         else:
-            offer["usd_per_mtok"] = _usd_per_mtok(found[0].rates)
+            offer["usd_per_mtok"] = {**_usd_per_mtok(found[0].rates), "source": found[1], "read_on": today}
     return unpriced
 
 

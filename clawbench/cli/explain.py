@@ -41,6 +41,11 @@ IDS_SHOWN = 3
 @click.option("--max-tokens", type=click.IntRange(1), help="Output limit, without --request.")
 @click.option("--stream/--no-stream", default=True, show_default=True, help="Without --request.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the plan first.")
+@click.option(
+    "--warm-from",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Start with these estimates (CELL/estimates.json of a run, or serve's) instead of cold.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     subject: str,
@@ -51,10 +56,11 @@ def command(
     max_tokens: int | None,
     stream: bool,
     overrides: tuple[str, ...],
+    warm_from: Path | None,
     as_json: bool,
 ) -> None:
     """Explain a decision: one that REFERENCE ("llama-3.1-8b@price@latency") would lead to under --plan, with nothing
-    learned yet, or the one that a past RUN recorded for REQUEST_ID.
+    learned but what --warm-from says, or the one that a past RUN recorded for REQUEST_ID.
     """
     if (plan is None) == (request_id is None):
         raise UsageError(
@@ -69,6 +75,8 @@ def command(
             _print_recorded(told, console())
         return
     assert plan is not None
+    if warm_from is not None:
+        overrides = (*overrides, f"routing.warm_from={warm_from.absolute()}")
     shape = RequestShape(
         prompt_tokens=prompt_tokens, max_output_tokens=max_tokens, stream=stream, needs=frozenset()
     )  # what --request does not say

@@ -21,6 +21,7 @@ from clawbench.errors import UsageError
 from clawbench.experiments.cell import build_app
 from clawbench.experiments.live import live_transport, prepare_live
 from clawbench.experiments.prepare import Prepared, prepare
+from clawbench.experiments.warm_start import read_estimates, restored, write_estimates
 from clawbench.gateway.records import NullWriter
 from clawbench.server.app import App
 from clawbench.transports.protocol import Transport
@@ -56,6 +57,11 @@ EVERYWHERE = ("0.0.0.0", "::")  # under which names we are reached is then not k
     type=click.Path(path_type=Path),
     help="Call the plan's offers, which must be on this machine, and record the answers into this folder.",
 )
+@click.option(
+    "--estimates",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep what is learned of offers here: read at the start, if it is there, and written at the end.",
+)
 def command(
     plan: Path | None,
     cassettes: tuple[Path, ...],
@@ -65,6 +71,7 @@ def command(
     port: int,
     seed: int,
     record_into: Path | None,
+    estimates: Path | None,
 ) -> None:
     """Serve an OpenAI-compatible endpoint from PLAN's offers and recordings, or from --cassettes alone.
 
@@ -79,7 +86,7 @@ def command(
     if record_into is not None:
         _check_costs_nothing(loaded)
     prepared = prepare(loaded) if record_into is None else prepare_live(loaded)
-    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed, record_into=record_into))
+    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed, record_into=record_into, kept=estimates))
 
 
 def _check_costs_nothing(plan: Plan) -> None:
@@ -92,7 +99,16 @@ def _check_costs_nothing(plan: Plan) -> None:
             )
 
 
-async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: int, record_into: Path | None) -> None:
+async def _serve(
+    plan: Plan,
+    prepared: Prepared,
+    *,
+    host: str,
+    port: int,
+    seed: int,
+    record_into: Path | None,
+    kept: Path | None,
+) -> None:
     clock = LoopClock()
     if record_into is None:
         transport: Transport = prepared.transport(clock, seed=seed, paced=True)
@@ -113,6 +129,9 @@ async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: 
         ids=lambda: f"{run_id}-{next(numbers):06d}",
         epoch_s=int(now().timestamp()),
     )
+    learned = app.gateway.router.estimates
+    if kept is not None and kept.exists():
+        restored(learned, read_estimates(kept), kept, at_s=clock.now(), now=now())
     server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
     # uvicorn raises the signal that ended it once more: unhandled, SIGTERM would end all before the tapes are closed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
@@ -120,6 +139,8 @@ async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: 
         await server.serve()
     finally:
         await transport.aclose()
+        if kept is not None and server.started:
+            write_estimates(kept, learned.snapshot(at_s=clock.now()), saved_at=now())
     if not server.started:
         raise UsageError(f"could not listen on {host}:{port}; choose another with --port (0: any free one)")
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field, structs
+from msgspec import Meta, Struct, field
 
 from clawbench.config.billing import BillingTable
 from clawbench.config.emulator import EmulatorProfileTable, shipped_profiles
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.read import convert, load, with_overrides
+from clawbench.config.routing import HedgingTable, ModelTable, RoutingTable
 from clawbench.emulator.profiles import Profile
 from clawbench.errors import PlanError, RequestError, did_you_mean
 from clawbench.faults.kinds import AnyFault
@@ -25,7 +26,6 @@ from clawbench.faults.plan import FaultPlan
 from clawbench.gateway.limits import Limits
 from clawbench.money import pico_per_token_from_usd_per_million
 from clawbench.routing.reference import TAGS, tags_of
-from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.schema import SCHEMA_VERSION
 from clawbench.types import LatencyProfile, Offer, Rates
@@ -62,6 +62,13 @@ class PriceTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
     reasoning: Decimal | None = None
+    source: str | None = None  # where the price is from
+    read_on: str | None = None  # when it was read there, as 2026-01-31
+
+    @property
+    def origin(self) -> str:
+        """Source and date in one line; "plan" where none is given."""
+        return f"{self.source or 'plan'}{f', read on {self.read_on}' if self.read_on else ''}"
 
     def rates(self, where: str) -> Rates:
         """Raises `PlanError` for a negative price or one that is no whole number of pico-USD per token."""
@@ -122,7 +129,7 @@ class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             base_url=self.base_url.rstrip("/"),
             dialect=self.dialect,
             rates=self.usd_per_mtok.rates(where) if self.usd_per_mtok else None,
-            price_source="plan" if self.usd_per_mtok else None,
+            price_source=self.usd_per_mtok.origin if self.usd_per_mtok else None,
             context_window=self.context_window,
             max_output_tokens=self.max_output_tokens,
             capabilities=frozenset(self.capabilities) if self.capabilities is not None else None,
@@ -175,7 +182,9 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ttft_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0
     default_strategy: str = "price"  # for `serve`: what a model without tags means
-    fallback_models: list[str] = []  # for names that mean no model of the catalogue
+    fallback_models: list[str] = []  # when the offers asked for are spent, and for names that mean no model
+    name_patterns: dict[str, str] | None = None  # form of a name → provider whose it is; None: those known by default
+    hedging: HedgingTable | None = None  # None: off
 
     def limits(self) -> Limits:
         return Limits(
@@ -183,31 +192,8 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             request_timeout_s=self.request_timeout_s,
             ttft_timeout_s=self.ttft_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
+            hedging=self.hedging.settings() if self.hedging else None,
         )
-
-
-class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[routing]`: see `routing/settings.py`."""
-
-    half_life_s: float = 60.0
-    exploration: float | None = None  # None: 1 %, none at all in a strict replay
-    band: float = 0.05
-    price_band: float = 0.005
-    cold_unresolved_max: int = 2
-    breaker_failure_share: float = 0.4
-    breaker_attempts_min: float = 4.0
-    breaker_streak: int = 5
-    breaker_half_life_s: float = 10.0
-    breaker_open_s: float = 5.0
-    breaker_open_s_max: float = 60.0
-    weights: dict[str, float] = {}
-
-    def settings(self, *, strict: bool) -> RoutingSettings:
-        """The checked values. Raises `PlanError`."""
-        values = structs.asdict(self)
-        if values["exploration"] is None:
-            values["exploration"] = 0.0 if strict else RoutingSettings.exploration
-        return RoutingSettings(**values)
 
 
 class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,11 +208,13 @@ class PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gateway: GatewayTable = GatewayTable()
     routing: RoutingTable = RoutingTable()
     billing: BillingTable = BillingTable()
+    models: dict[str, ModelTable] = {}  # by id
     offers: list[OfferTable] = []
     recorded_offers: RecordedOffersTable | None = None
     network: NetworkTable | None = None  # None: nothing of this plan is ever called over a network
     record: RecordTable = RecordTable()
     faults: list[AnyFault] = []  # what goes wrong when; see faults/kinds.py
+    oracle: bool = False  # whether a run is compared with the best that was possible in hindsight
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -239,6 +227,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     price_maps: tuple[Path, ...]
     prompt_file: Path | None
     price_book: Path | None  # of published prices
+    warm_from: Path | None  # estimates that every cell starts with
     offers: tuple[Offer, ...]
     emulated: dict[str, Profile]  # by offer id, where the plan says how the emulator plays it
 
@@ -282,14 +271,15 @@ def _plan(data: dict[str, Any], *, path: Path) -> Plan:
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from error
     base = path.parent
-    prompts = table.workload.prompts
+    prompts, warm_from = table.workload.prompts, table.routing.warm_from
     plan = Plan(
         path=path,
         table=table,
-        hash=sha256(msgspec.json.encode(_values(table), order="deterministic")).hexdigest(),
+        hash=sha256(msgspec.json.encode(_values(table, base), order="deterministic")).hexdigest(),
         cassettes=tuple(base / cassette for cassette in table.replay.cassettes),
         price_maps=tuple(base / price_map for price_map in _price_maps(table)),
         price_book=None if table.billing.price_book is None else base / table.billing.price_book,
+        warm_from=None if warm_from is None else base / warm_from,
         prompt_file=None if prompts == "recorded" else base / prompts,
         offers=offers,
         emulated=emulated,
@@ -320,17 +310,32 @@ def _emulated(table: PlanTable, offers: Sequence[Offer]) -> dict[str, Profile]:
     }
 
 
-def _values(table: PlanTable) -> Any:
+def _values(table: PlanTable, base: Path) -> Any:
     """The plan's values without what cannot change a result."""
     values = msgspec.to_builtins(table)
     values.pop("description")
     values.pop("seeds")
+    values.pop("oracle")
     values["replay"].pop("missing")
     # How a provider is reached and what is recorded of it bears on no replay.
     values.pop("network")
     values.pop("record")
     if not values["faults"]:
         values.pop("faults")
+    for offer in values["offers"]:
+        for key in ("source", "read_on"):
+            (offer["usd_per_mtok"] or {}).pop(key, None)
+    warm_from = values["routing"].pop("warm_from")
+    if warm_from is not None and (base / warm_from).is_file():
+        values["routing"]["warm_from"] = sha256((base / warm_from).read_bytes()).hexdigest()
+    if values["routing"]["sticky_margin"] is None:
+        values["routing"].pop("sticky_margin")
+        values["routing"].pop("sticky_idle_s")
+    if not values["models"]:
+        values.pop("models")
+    for key in ("hedging", "name_patterns"):
+        if values["gateway"][key] is None:
+            values["gateway"].pop(key)
     return values
 
 
@@ -345,6 +350,7 @@ def _check(table: PlanTable) -> None:
     table.routing.settings(strict=False)
     table.billing.terms()
     table.billing.credit_pico_uat()
+    table.gateway.limits()
     for key, values in (("strategies", table.strategies), ("seeds", table.seeds)):
         if not values:
             raise PlanError(f"{key} is empty; give at least one")
@@ -378,7 +384,8 @@ def check_strategy(strategy: str) -> None:
 
 
 def _check_files(plan: Plan) -> None:
-    for path in (*plan.cassettes, *plan.price_maps, *filter(None, (plan.prompt_file, plan.price_book))):
+    further = [path for path in (plan.prompt_file, plan.price_book, plan.warm_from) if path is not None]
+    for path in (*plan.cassettes, *plan.price_maps, *further):
         if not path.exists():
             way_out = plan.table.replay.missing or "Paths in a plan are relative to the plan's file."
             raise PlanError(f"{plan.path}: {path} does not exist. {way_out}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ from clawbench.clock import Clock
 from clawbench.experiments.baselines import router_for
 from clawbench.experiments.client import Answer, ask, client_body
 from clawbench.experiments.prepare import Prepared
+from clawbench.experiments.warm_start import restored
 from clawbench.gateway.holds import Holds
 from clawbench.gateway.ledger_rows import LedgerRows
 from clawbench.gateway.pipeline import Gateway
@@ -25,6 +27,7 @@ from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import LOCAL_ACCOUNT, Recorder, RequestContext, RunContext
 from clawbench.gateway.records import RecordWriter
 from clawbench.rng import stream
+from clawbench.routing.reference import PATTERNS
 from clawbench.routing.router import Router
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.server.app import App
@@ -62,6 +65,7 @@ class CellResult(Struct, frozen=True):
     requests: int
     virtual_s: float
     unmatched: str | None  # why nothing matched, when no request found a recording
+    estimates: dict[str, Any]  # what was learned: see `Estimates.snapshot`
 
 
 def model_reference(model: str, strategy: str) -> str:
@@ -91,7 +95,7 @@ def build_app(
     Without a ledger, one in memory, where callers without an account of their own have the plan's credit.
     """
     table, quotas = prepared.plan.table, Quotas()
-    router = build_router(prepared, strategy=strategy, seed=seed, quotas=quotas)
+    router = build_router(prepared, strategy=strategy, seed=seed, quotas=quotas, at_s=clock.now())
     faults = prepared.plan.faults
     context = RunContext(
         run_id=run_id,
@@ -134,18 +138,25 @@ def credited(
     return ledger
 
 
-def build_router(prepared: Prepared, *, strategy: str, seed: int, quotas: Quotas) -> Router:
-    """The router of a plan, with nothing learned yet; the same for `serve`, for every cell and for `explain`."""
+def build_router(prepared: Prepared, *, strategy: str, seed: int, quotas: Quotas, at_s: float = 0.0) -> Router:
+    """The router of a plan at `at_s`; the same for `serve`, for every cell and for `explain`.
+
+    It knows of offers what the plan's `routing.warm_from` says. Raises `UsageError` for a file that holds no estimates.
+    """
     table = prepared.plan.table
-    return router_for(
+    router = router_for(
         prepared.catalog,
         default_strategy=strategy if strategy in STRATEGIES else table.gateway.default_strategy,
         settings=table.routing.settings(strict=table.replay.matching == "strict"),
         ineligible=prepared.ineligible,
         has_capacity=quotas.has_capacity,
         chain=table.gateway.fallback_models,
+        patterns=PATTERNS if table.gateway.name_patterns is None else table.gateway.name_patterns,
         seed=seed,
     )
+    if prepared.warm is not None and prepared.plan.warm_from is not None:
+        restored(router.estimates, prepared.warm, prepared.plan.warm_from, at_s=at_s, now=None)
+    return router
 
 
 def with_faults(prepared: Prepared, transport: Transport, clock: Clock, *, seed: int) -> Transport:
@@ -209,7 +220,8 @@ async def run_cell(
     unmatched = None
     if isinstance(transport, CassetteTransport) and not transport.matched:
         unmatched = transport.unmatched
-    return CellResult(drive.finished, clock.now(), unmatched)
+    learned = app.gateway.router.estimates.snapshot(at_s=clock.now())
+    return CellResult(drive.finished, clock.now(), unmatched, learned)
 
 
 class _Drive:

@@ -20,6 +20,7 @@ from clawbench.clock import Clock
 from clawbench.config.plan import Plan
 from clawbench.errors import CassetteError, PlanError, UpstreamError
 from clawbench.experiments.recorded_offers import offers_of_recordings
+from clawbench.experiments.warm_start import read_estimates
 from clawbench.transports.cassette import CassetteTransport
 from clawbench.transports.emulator import EmulatorTransport
 from clawbench.types import ChatRequest, Offer
@@ -37,10 +38,15 @@ class Prepared:
 
     def __init__(self, plan: Plan, opened: CassetteStore, offers: list[Offer], prices: PriceMap) -> None:
         self.plan, self.opened = plan, opened
-        self.catalog = Catalog(offers)
+        self.catalog = Catalog(
+            offers,
+            display_names={key: table.name for key, table in plan.table.models.items() if table.name is not None},
+            aliases={key: tuple(table.aliases) for key, table in plan.table.models.items()},
+        )
         self.store: BoundStore = opened.bind(offers)
         synthetic = plan.table.replay.matching == "synthetic"
         self.ineligible = {} if synthetic else {**self.store.ineligible, **self.store.unrecorded}
+        self.warm = None if plan.warm_from is None else read_estimates(plan.warm_from)
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
         self.biller = _biller(plan, offers)

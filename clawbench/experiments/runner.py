@@ -23,6 +23,7 @@ from clawbench.errors import RunInterrupted, UsageError
 from clawbench.experiments.cell import Cell, CellResult, run_cell
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.experiments.run_folder import RunWriter
+from clawbench.experiments.warm_start import FILE_NAME, write_estimates
 from clawbench.gateway.records import ParquetWriter
 from clawbench.schema import SCHEMA_VERSION
 
@@ -127,6 +128,7 @@ def _run_one(
     except BaseException:
         writer.drop_cell(cell.id)
         raise
+    write_estimates(folder / FILE_NAME, result.estimates)
     progress.advance(result.requests - counted.told)
     noted = {
         "id": cell.id,

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clawbench.errors import PlanError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HedgingSettings:
+    """When a second offer is asked for a stream that keeps waiting. The `[gateway.hedging]` table of a plan."""
+
+    quantile: float = 0.95  # of the offer's recent times to first token; a stream that waits longer is hedged
+    after_s_min: float = 0.1  # never sooner
+    spend_share: float = 0.02  # what dropped legs may cost, of all that has been spent upstream
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.quantile < 1:
+            raise PlanError(f"gateway.hedging.quantile must be from 0.5 to below 1, got {self.quantile}")
+        if not self.after_s_min > 0:
+            raise PlanError(f"gateway.hedging.after_s_min must be > 0 seconds, got {self.after_s_min}")
+        if not 0 < self.spend_share <= 1:
+            raise PlanError(f"gateway.hedging.spend_share must be above 0 and at most 1, got {self.spend_share}")
+
+    def late(self, ttft_quantile: Callable[[float], float | None]) -> float | None:
+        """Seconds after which a stream is late, by an offer's recent times; None where there are none."""
+        usual_s = ttft_quantile(self.quantile)
+        return None if usual_s is None else max(usual_s, self.after_s_min)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +43,7 @@ class Limits:
     retries_max: int = 2  # further attempts at an offer that has failed, where no other one is left
     retry_wait_s_max: float = 2.0  # longest Retry-After that is waited for
     retry_share: float = 0.1  # retries to requests, over the gateway's life
+    hedging: HedgingSettings | None = None  # None: off
 
     def __post_init__(self) -> None:
         for name in ("ttft_timeout_s", "idle_timeout_s"):

@@ -7,7 +7,7 @@ once the first output has gone out there is no silent fallback.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct, structs
@@ -16,20 +16,23 @@ from clawbench.clock import Clock
 from clawbench.errors import RequestError, UpstreamError
 from clawbench.gateway.admission import shape_of
 from clawbench.gateway.attempt import Attempt
+from clawbench.gateway.hedging import DROPPED, Hedging, Legs, cost_of_dropped
 from clawbench.gateway.holds import Holds, OpenHold
 from clawbench.gateway.limits import Limits
 from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import AttemptFacts, Recorder, RequestContext, Trace
 from clawbench.gateway.reply import CompletionReply, Drains, Reply, Served, StreamReply
-from clawbench.gateway.told import TIMEOUTS, request_error
+from clawbench.gateway.seen import seen_of
+from clawbench.gateway.told import TIMEOUTS, client_gone, our_mistake, request_error
 from clawbench.rng import Draws, draws
 from clawbench.routing.reference import Reference
 from clawbench.routing.router import Router
+from clawbench.routing.state import OVERTAKEN
 from clawbench.transports.protocol import Transport
 from clawbench.types import ChatRequest, Decision, Offer, RequestShape
+from clawbench.wires.failures import CONTEXT_LENGTH
 from clawbench.wires.protocol import Wire
 
-RATE_TOKENS_MIN = 2  # below two output tokens there is no rate
 RETRIES_FREE = 3  # before the retry budget counts
 LEASE_GRACE_S = 5.0  # how long after its deadline an attempt that was lost still counts as under way
 
@@ -67,6 +70,7 @@ class Gateway:
         self.limits, self.seed = limits or Limits(), seed
         self.quotas = quotas or Quotas()
         self._drains = Drains(most=self.limits.drains_max, seconds=self.limits.drain_s)
+        self.hedging = Hedging(self.limits.hedging, router.estimates, clock)
         self._requests = self._retries = 0
 
     async def handle(self, request: ChatRequest, context: RequestContext) -> Reply:
@@ -80,9 +84,8 @@ class Gateway:
             shape = shape_of(request)
             extra = request.extra
             reference = self.router.reference(request.model, models=extra.get("models"), provider=extra.get("provider"))
-            decision = self._decide(
-                reference, shape, context
-            )  # what no offer can serve is refused before money is held
+            # What no offer can serve is refused before money is held.
+            decision = self._decide(request, reference, shape, context, trace)
             deadline_s = trace.t_arrival_s + self.limits.request_timeout_s
             hold = await self.holds.open(
                 request, context, self.router.offers(reference),
@@ -97,7 +100,7 @@ class Gateway:
         trace.held_pico_uat = hold.held.pico_uat
         asked = Asked(request, reference, shape, context, trace, deadline_s, hold)
         if self.holds.waits:
-            decision = self._next(asked, [])
+            decision = self._next(asked)
         try:
             return await self._attempts(asked, decision)
         except RequestError as error:
@@ -138,38 +141,49 @@ class Gateway:
                 self._fail(attempt, asked, error)
                 tried.append(decision.chosen)
                 failures[decision.chosen] = error
+                asked = _longer(asked, error, attempt.facts.offer)
                 spent = len(asked.trace.attempts) >= self.limits.attempts_max or self.clock.now() >= asked.deadline_s
                 if spent or not self._goes_on(error, asked):
                     raise request_error(error, attempts=len(asked.trace.attempts)) from error
                 decision, cause = await self._after(asked, tried, failures)
             except BaseException as error:
-                self._fail(attempt, asked, _abort() if isinstance(error, asyncio.CancelledError) else _our_mistake())
+                self._fail(
+                    attempt, asked, client_gone() if isinstance(error, asyncio.CancelledError) else our_mistake()
+                )
                 raise
 
     async def _after(self, asked: Asked, tried: list[str], failures: dict[str, UpstreamError]) -> tuple[Decision, str]:
         """The next decision and its cause; raises what the client is told where nothing is left."""
         try:
-            return self._next(asked, tried), "fallback"
+            return self._next(asked), "fallback"
         except RequestError:
             again = await self._retried(asked, failures)
             if again is None:
                 raise request_error(failures[tried[-1]], attempts=len(asked.trace.attempts)) from None
             return again, "retry"
 
-    def _next(self, asked: Asked, tried: list[str]) -> Decision:
-        return self._decide(asked.reference, asked.shape, asked.context, tried, len(asked.trace.attempts))
+    def _next(self, asked: Asked) -> Decision:
+        """The decision for a further attempt, at an offer that has had none."""
+        return self._decide(asked.request, asked.reference, asked.shape, asked.context, asked.trace)
 
     def _decide(
-        self,
-        reference: Reference,
-        shape: RequestShape,
-        context: RequestContext,
-        tried: Sequence[str] = (),
-        number: int = 0,
+        self, request: ChatRequest, reference: Reference, shape: RequestShape, context: RequestContext, trace: Trace
     ) -> Decision:
         return self.router.decide(
-            reference, shape, at_s=self.clock.now(), draw=partial(self._draw, context, number), tried=tried
+            reference,
+            shape,
+            at_s=self.clock.now(),
+            draw=partial(self._draw, context, len(trace.attempts)),
+            tried=[facts.offer.id for facts in trace.attempts],
+            session=self._session(request, context),
         )
+
+    def _session(self, request: ChatRequest, context: RequestContext) -> str | None:
+        """The conversation as the router knows it; None where the client names none, or it does not matter."""
+        if not self.router.sticky.is_on:
+            return None
+        named = context.session or request.extra.get("prompt_cache_key")
+        return f"{context.account}\x1f{named}" if isinstance(named, str) and named else None
 
     def _goes_on(self, error: UpstreamError, asked: Asked) -> bool:
         """Whether a further attempt can help, and the client allows it."""
@@ -215,7 +229,7 @@ class Gateway:
     async def _run(self, attempt: Attempt, asked: Asked) -> Reply:
         """One attempt, up to a whole answer or to the first output of a stream."""
         if asked.request.stream:
-            await self._commit(attempt, asked)
+            attempt = await self._first_output(attempt, asked)
             return StreamReply(
                 self._served(attempt, asked),
                 attempt,
@@ -233,6 +247,30 @@ class Gateway:
         asked.trace.close("ok", t_end_s=self._ended_s(attempt))
         usage = attempt.facts.usage  # without what cannot be believed, or with our own count of what nobody counted
         return CompletionReply(self._served(attempt, asked), structs.replace(completion, usage=usage))
+
+    async def _first_output(self, attempt: Attempt, asked: Asked) -> Attempt:
+        """The attempt whose output comes first: this one, unless a second leg was hedged and overtook it."""
+        if not self.hedging.is_on:
+            await self._commit(attempt, asked)
+            return attempt
+        legs = Legs(
+            commit=lambda leg: self._commit(leg, asked),
+            other=partial(self._other, asked),
+            begin=lambda decision: self._begin(decision, "hedge", asked),
+            fail=lambda leg, error: self._fail(leg, asked, error),
+            drop=lambda leg, overtaken: self._drop(leg, asked, overtaken=overtaken),
+        )
+        return await self.hedging.race(attempt, legs, asked.shape)
+
+    def _other(self, asked: Asked) -> Decision | None:
+        """The decision for a second leg; None where the client, the bound on attempts or a lack of offers says no."""
+        attempts = asked.trace.attempts
+        if len(attempts) >= self.limits.attempts_max or not asked.reference.preferences.allow_fallbacks:
+            return None
+        try:
+            return self._next(asked)
+        except RequestError:
+            return None
 
     async def _send(self, attempt: Attempt, asked: Asked) -> None:
         await self.quotas.take(attempt.facts.offer, asked.shape.prompt_tokens)
@@ -282,7 +320,7 @@ class Gateway:
             told = request_error(error, attempts=len(trace.attempts))
             trace.close("failed", t_end_s=self._ended_s(attempt), error_kind=told.code)
             return told
-        self._fail(attempt, asked, _our_mistake() if isinstance(error, Exception) else _abort())
+        self._fail(attempt, asked, our_mistake() if isinstance(error, Exception) else client_gone())
         await self._settle(asked, attempt)
         self._lost(trace, error)
         raise error
@@ -305,6 +343,8 @@ class Gateway:
 
     def _fail(self, attempt: Attempt, asked: Asked, error: UpstreamError) -> None:
         facts = attempt.facts
+        if facts.outcome != "ok":
+            return  # told already, as the leg of a hedge
         facts.outcome = error.outcome
         if facts.t_end_s is None or error.outcome in TIMEOUTS:
             facts.t_end_s = self.clock.now()
@@ -316,39 +356,43 @@ class Gateway:
         asked.hold.bill(attempt)
         self._tell_router(attempt, asked)
 
-    def _tell_router(self, attempt: Attempt, asked: Asked) -> None:
-        """What was seen of an attempt that is over, good or bad."""
-        facts, usage, shape = attempt.facts, attempt.facts.usage, asked.shape
-        if usage is not None and usage.estimated:
-            usage = None
-        tokens = usage.output_tokens if usage else None
-        ttft_s = rate = cached_share = None
-        if facts.t_first_token_s is not None and facts.outcome == "ok":
-            ttft_s = facts.t_first_token_s - facts.t_dispatch_s
-            if facts.t_last_token_s is not None and tokens is not None and tokens >= RATE_TOKENS_MIN:
-                span_s = facts.t_last_token_s - facts.t_first_token_s
-                rate = (tokens - 1) / span_s if span_s > 0 else None
-        if usage is not None and usage.input_tokens:
-            cached_share = (usage.cached_input_tokens or 0) / usage.input_tokens
+    def _drop(self, attempt: Attempt, asked: Asked, *, overtaken: bool) -> None:
+        """A leg of a hedge is given up; its cost is an estimate, for its provider counts what nobody will read."""
+        facts = attempt.facts
+        facts.outcome, facts.t_end_s, facts.notes = "client_abort", self.clock.now(), (*facts.notes, DROPPED)
+        attempt.failure = client_gone()
+        asked.hold.bill(attempt)
+        facts.cost_pico_usd = cost_of_dropped(facts.offer, asked.shape)
+        # A second leg had less time than the first: that it lost says nothing about its offer.
+        late = overtaken and facts.cause != "hedge"
+        self._tell_router(attempt, asked, outcome=OVERTAKEN if late else facts.outcome)
+
+    def _tell_router(self, attempt: Attempt, asked: Asked, *, outcome: str | None = None) -> None:
+        """What was seen of an attempt that is over, good or bad; `outcome` None: as it is recorded."""
+        facts, shape, seen = attempt.facts, asked.shape, seen_of(attempt.facts)
+        session = self._session(asked.request, asked.context)
+        if session is not None and facts.outcome == "ok":
+            self.router.sticky.served(session, facts.offer.id, cached_share=seen.cached_share, at_s=self.clock.now())
+        self.hedging.paid(facts, dropped=DROPPED in facts.notes)
         self.router.finished(
             attempt.lease,
             at_s=self.clock.now(),
-            outcome=facts.outcome,
+            outcome=outcome or facts.outcome,
             retry_after_s=facts.retry_after_s,
             stream=shape.stream,
             prompt_tokens=shape.prompt_tokens,
             elapsed_s=self._ended_s(attempt) - facts.t_dispatch_s,
-            ttft_s=ttft_s,
-            token_rate=rate,
-            output_tokens=tokens,
-            cached_share=cached_share,
+            ttft_s=seen.ttft_s,
+            token_rate=seen.token_rate,
+            output_tokens=seen.output_tokens,
+            cached_share=seen.cached_share,
             cost_pico_usd=facts.cost_pico_usd,
         )
 
 
-def _abort() -> UpstreamError:
-    return UpstreamError("The client has gone.", outcome="client_abort", try_next=False)
-
-
-def _our_mistake() -> UpstreamError:
-    return UpstreamError("The gateway failed.", outcome="protocol_error", try_next=False)
+def _longer(asked: Asked, error: UpstreamError, offer: Offer) -> Asked:
+    """The request after an offer refused it for its length: longer than estimated, so only larger windows are left."""
+    window = offer.context_window
+    if error.code != CONTEXT_LENGTH or window is None or asked.shape.prompt_tokens > window:
+        return asked
+    return structs.replace(asked, shape=structs.replace(asked.shape, prompt_tokens=window + 1))

@@ -31,7 +31,8 @@ class RunContext(Struct, frozen=True, kw_only=True):
 class RequestContext(Struct, frozen=True, kw_only=True):
     """What came with a request beside its body.
 
-    `draw_key` names it in keyed random draws; `t_scheduled_s` is when the workload meant it (None: on arrival).
+    `draw_key` names it in keyed random draws; `t_scheduled_s` is when the workload meant it (None: on arrival);
+    `session` is what the client calls the conversation (None: nothing).
     """
 
     request_id: str
@@ -41,6 +42,7 @@ class RequestContext(Struct, frozen=True, kw_only=True):
     key_id: str = ""  # of the key that the request came with
     body_sha256: str = ""  # of a request that named its own id: another body under the same id is another request
     t_scheduled_s: float | None = None
+    session: str | None = None
 
 
 class AttemptFacts(Struct, kw_only=True):
@@ -100,7 +102,10 @@ class Trace:
 
     def _request_row(self, status: str, t_end_s: float, error_kind: str | None) -> tuple[Any, ...]:
         run, context, request = self._recorder.run, self._context, self._request
-        served = self.attempts[-1] if status == "ok" else None
+        # The one that was first, where two legs of a hedge ran.
+        served = (
+            next((each for each in reversed(self.attempts) if each.outcome == "ok"), None) if status == "ok" else None
+        )
         usage = (served and served.usage) or _NO_USAGE
         scheduled = context.t_scheduled_s
         return (

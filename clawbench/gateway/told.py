@@ -35,3 +35,13 @@ def request_error(error: UpstreamError, *, attempts: int) -> RequestError:
     return RequestError(
         f"No provider could answer ({tried}). {reason}", status=502, code="upstream_error", type="upstream_error"
     )
+
+
+def client_gone() -> UpstreamError:
+    """How an attempt ends whose client left."""
+    return UpstreamError("The client has gone.", outcome="client_abort", try_next=False)
+
+
+def our_mistake() -> UpstreamError:
+    """How an attempt ends that the gateway itself has broken."""
+    return UpstreamError("The gateway failed.", outcome="protocol_error", try_next=False)

@@ -14,9 +14,10 @@ from math import exp, log, sqrt
 from typing import Any
 
 from clawbench.errors import UsageError
+from clawbench.routing import snapshots
 from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.sketch import Sketch
-from clawbench.routing.state import Live, OfferState
+from clawbench.routing.state import OVERTAKEN, Live, OfferState
 from clawbench.types import LatencyProfile, Offer
 
 PRIOR_WEIGHT = 5.0  # samples that a prior is worth
@@ -27,7 +28,6 @@ STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anyth
 BASELINE_HALF_LIFE_S = 600.0  # of an offer's usual TTFT, against which a queue shows
 CONGESTED_FACTOR = 4.0  # times the usual TTFT
 UNSEEN_STALE_S = 20.0  # the same for an offer of which nothing was observed
-SNAPSHOT_VERSION = 1
 REBASE_EXPONENT = 200.0
 UNKNOWN = LatencyProfile(
     ttft_s_median=1.0, ttft_s_sigma=0.8, token_rate_median=50.0, token_rate_sigma=0.6, source="assumed"
@@ -53,15 +53,19 @@ class Series:
     def mean(self, prior: float, prior_weight: float) -> float:
         return (self.total + prior_weight * prior) / (self.weight + prior_weight)
 
-    def error(self, unit: float, sigma: float) -> float:
-        """Standard error of the mean, `sigma` being the prior's standard deviation; `unit` is a sample's weight now."""
+    def variance(self, unit: float, sigma: float) -> float:
+        """Of one value, shrunk to that of the prior, whose standard deviation is `sigma`; `unit`: a sample's weight."""
         samples = self.weight / unit
         if samples <= 1:
-            return sigma / sqrt(PRIOR_WEIGHT)
+            return sigma * sigma
         mean = self.total / self.weight
-        variance = max(self.square / self.weight - mean * mean, 0.0)
-        pooled = (samples * variance + PRIOR_WEIGHT * sigma * sigma) / (samples + PRIOR_WEIGHT)
-        return sqrt(pooled / (samples + PRIOR_WEIGHT))
+        seen = max(self.square / self.weight - mean * mean, 0.0)
+        return (samples * seen + PRIOR_WEIGHT * sigma * sigma) / (samples + PRIOR_WEIGHT)
+
+    def error(self, unit: float, sigma: float) -> float:
+        """Standard error of the mean, with `sigma` and `unit` as in `variance`."""
+        samples = self.weight / unit
+        return sqrt(self.variance(unit, sigma) / (PRIOR_WEIGHT + (samples if samples > 1 else 0.0)))
 
     def scale(self, factor: float) -> None:
         self.weight *= factor
@@ -101,6 +105,13 @@ class Track:
             kind.ttft, kind.rate = Series(), Series()
         self.sketch.clear()
         self.version += 1
+
+    def kind(self, kind: Kind) -> _Memory:
+        """What is remembered of this kind of request."""
+        memory = self.kinds.get(kind)
+        if memory is None:
+            memory = self.kinds[kind] = _Memory(self.offer)
+        return memory
 
     def is_congested(self, log_ttft: float, at_s: float) -> bool:
         """Whether this wait is far above the usual one, which it then changes a little."""
@@ -154,28 +165,31 @@ class Estimates:
         output_tokens: int | None = None,
         cached_share: float | None = None,
         cost_pico_usd: int | None = None,
-    ) -> bool:
+    ) -> float | None:
         """An attempt at this offer is over; None for what could not be measured.
 
-        True if it waited for its first token several times longer than is usual at this offer: a queue.
+        Its wait for the first token, in seconds, if that was several times longer than is usual at this offer: a queue.
         `elapsed_s` runs from dispatch to the end. An outcome other than "ok" is a failure, except "client_abort" and
-        "rejected", which say nothing about the offer.
+        "rejected", which say nothing about the offer, and "overtaken", which says that it takes at least so long.
         """
         track = self._tracks[offer_id]
         in_flight = track.live.in_flight(at_s)
         track.live.leases.pop(lease, None)
         if outcome in ("client_abort", "rejected", "no_recording"):
-            return False
+            return None
+        unit = self._unit(at_s)
+        if outcome == OVERTAKEN:
+            self._censored(track, self._memory(track, stream, prompt_tokens), at_s, elapsed_s, in_flight)
+            return None
         track.live.answers += 1
         track.version += 1
-        unit = self._unit(at_s)
         track.failed.add(0.0 if outcome == "ok" else 1.0, unit)
         kind = self._memory(track, stream, prompt_tokens)
         if outcome != "ok":
             track.failed_cost.add(float(cost_pico_usd or 0), unit)
-            if outcome in CENSORED and elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
-                self._sample(track, kind, log(elapsed_s), None, in_flight, unit)
-            return False
+            if outcome in CENSORED:
+                self._censored(track, kind, at_s, elapsed_s, in_flight)
+            return None
         track.answered_s = at_s
         if output_tokens is not None:
             track.output.add(output_tokens, unit)
@@ -186,8 +200,8 @@ class Estimates:
         if ttft_s is not None and ttft_s > 0:
             track.sketch.add(ttft_s, unit)
             self._sample(track, kind, log(ttft_s), log(token_rate) if token_rate else None, in_flight, unit)
-            return track.is_congested(log(ttft_s), at_s)
-        return False
+            return ttft_s if track.is_congested(log(ttft_s), at_s) else None
+        return None
 
     def recovered(self, offer_id: str) -> None:
         """A probe after an outage has succeeded: what was learned of the outage is dropped."""
@@ -214,9 +228,7 @@ class Estimates:
 
     def state_of(self, track: Track, kind: Kind, at_s: float) -> OfferState:
         """`state` for a caller who has looked up track and kind already."""
-        memory = track.kinds.get(kind)
-        if memory is None:
-            memory = track.kinds[kind] = _Memory(track.offer)
+        memory = track.kinds.get(kind) or track.kind(kind)
         state = memory.state
         if state.version != track.version or at_s >= state.fresh_until_s:
             self._refreshed(track, memory, at_s)
@@ -226,11 +238,7 @@ class Estimates:
         return state
 
     def _memory(self, track: Track, stream: bool, prompt_tokens: int) -> _Memory:
-        kind = kind_of(stream, prompt_tokens)
-        memory = track.kinds.get(kind)
-        if memory is None:
-            memory = track.kinds[kind] = _Memory(track.offer)
-        return memory
+        return track.kind(kind_of(stream, prompt_tokens))
 
     def _refreshed(self, track: Track, kind: _Memory, at_s: float) -> OfferState:
         state = kind.state
@@ -241,7 +249,9 @@ class Estimates:
         prior_ttft, prior_rate, profile = self._prior(track, unit)
         log_ttft = kind.ttft.mean(track.ttft.mean(prior_ttft, shrink), shrink)
         log_rate = kind.rate.mean(track.rate.mean(prior_rate, shrink), shrink)
-        state.ttft_s, state.token_rate = exp(log_ttft), exp(log_rate)
+        state.ttft_s_median, state.token_rate = exp(log_ttft), exp(log_rate)
+        # The mean of a log-normal wait, not its median: who waits long now and then is slow.
+        state.ttft_s = exp(log_ttft + track.ttft.variance(unit, profile.ttft_s_sigma) / 2)
         state.log_ttft_error = track.ttft.error(unit, profile.ttft_s_sigma)
         state.log_rate_error = track.rate.error(unit, profile.token_rate_sigma)
         state.output_tokens = track.output.mean(EXPECTED_OUTPUT_TOKENS, shrink)
@@ -287,14 +297,19 @@ class Estimates:
                 series.add(log_rate, unit)
         track.version += 1
 
+    def _censored(self, track: Track, kind: _Memory, at_s: float, elapsed_s: float | None, in_flight: int) -> None:
+        """A wait that was given up, a sample of at least its time: below what was expected anyway it says nothing."""
+        if elapsed_s and elapsed_s > self._refreshed(track, kind, at_s).ttft_s:
+            self._sample(track, kind, log(elapsed_s), None, in_flight, self._unit(at_s))
+
     def _taken_apart(
         self, track: Track, kind: _Memory, at_s: float, elapsed_s: float, output_tokens: int | None
     ) -> tuple[float, float | None]:
         """(TTFT, rate) of an answer that came whole: both off by the factor by which the whole was off."""
         state = self._refreshed(track, kind, at_s)
         tokens = max(output_tokens or 1, 1)
-        off = elapsed_s / (state.ttft_s + (tokens - 1) / state.token_rate)
-        return max(state.ttft_s * off, 1e-6), max(state.token_rate / off, 1e-6) if tokens > 1 else None
+        off = elapsed_s / (state.ttft_s_median + (tokens - 1) / state.token_rate)
+        return max(state.ttft_s_median * off, 1e-6), max(state.token_rate / off, 1e-6) if tokens > 1 else None
 
     def _unit(self, at_s: float) -> float:
         """Weight of an observation made now; doubles every half-life."""
@@ -311,33 +326,24 @@ class Estimates:
     def snapshot(self, *, at_s: float) -> dict[str, Any]:
         """What was learned, as plain JSON values, to be given to `restore` of another gateway's estimates."""
         unit = self._unit(at_s)
-        offers = {}
-        for offer_id, track in self._tracks.items():
-            names = ("ttft", "rate", "in_flight", "failed", "output", "cached", "failed_cost")
-            offers[offer_id] = {
-                name: [series.weight / unit, series.total / unit, series.square / unit]
-                for name, series in ((name, getattr(track, name)) for name in names)
-            }
-        return {"version": SNAPSHOT_VERSION, "offers": offers}
+        offers = {offer_id: snapshots.kept(track, unit) for offer_id, track in self._tracks.items()}
+        return {"version": snapshots.VERSION, "offers": offers}
 
-    def restore(self, snapshot: Mapping[str, Any], *, at_s: float) -> None:
-        """Starts warm from a snapshot; offers that it does not know stay cold. Raises `UsageError` for another form."""
-        if snapshot.get("version") != SNAPSHOT_VERSION:
-            raise UsageError(
-                f"estimates of version {snapshot.get('version')!r} are not read; this is {SNAPSHOT_VERSION}"
-            )
-        unit = self._unit(at_s)
-        try:
-            for offer_id, kept in snapshot["offers"].items():
-                track = self._tracks.get(offer_id)
-                if track is not None:
-                    for name, (weight, total, square) in kept.items():
-                        series: Series = getattr(track, name)
-                        series.weight, series.total, series.square = weight * unit, total * unit, square * unit
-                    track.version += 1
-                    track.live.answers = 1 if track.failed.weight > 0 else 0
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"the snapshot of estimates cannot be read: {error!r}") from error
+    def restore(self, snapshot: Any, *, at_s: float, age_s: float = 0.0) -> int:
+        """Starts warm from a snapshot that is `age_s` old; how many offers it knows. The others stay cold.
+
+        Raises `UsageError` for another form.
+        """
+        if not isinstance(snapshot, Mapping) or snapshot.get("version") != snapshots.VERSION:
+            version = snapshot.get("version") if isinstance(snapshot, Mapping) else None
+            raise UsageError(f"estimates of version {version!r} are not read; this is {snapshots.VERSION}")
+        if not isinstance(snapshot.get("offers"), Mapping):
+            raise UsageError("the snapshot of estimates cannot be read: it has no offers")
+        unit, fade = self._unit(at_s), 0.5 ** (max(age_s, 0.0) / self._half_life_s)
+        known = [offer_id for offer_id in snapshot["offers"] if offer_id in self._tracks]
+        for offer_id in known:
+            snapshots.warm(self._tracks[offer_id], snapshot["offers"][offer_id], unit=unit, fade=fade)
+        return len(known)
 
 
 def kind_of(stream: bool, prompt_tokens: int) -> Kind:

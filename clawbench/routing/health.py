@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from clawbench.rng import Draws
 from clawbench.routing.settings import RoutingSettings
+from clawbench.routing.state import OVERTAKEN
 from clawbench.types import Offer
 
 COUNTED = frozenset(
@@ -41,6 +42,7 @@ OFF = {"auth": 300.0, "model_gone": 300.0}
 RATE_LIMITED_REST_S = 1.0  # where a 429 asks for no time
 CAP_DECREASE = 0.7
 CAP_QUEUE_DECREASE = 0.9  # gentler than for a 429: one slow answer may be chance
+PATIENCE_S = 10.0  # in a queue, where the client asked for no speed: beyond it success is at stake
 
 
 @dataclass(slots=True)
@@ -65,9 +67,18 @@ class Breaker:
 
 @dataclass(slots=True)
 class Cap:
-    """How many attempts an offer takes at once before it answers 429; infinite until it has."""
+    """How many attempts an offer takes at once before it answers 429 or lets them queue; infinite until it has."""
 
     limit: float = float("inf")
+
+    def cut(self, in_flight: int, factor: float) -> None:
+        """Fewer than there were."""
+        self.limit = max(1.0, (in_flight if self.limit == float("inf") else min(in_flight, self.limit)) * factor)
+
+    def stretch(self, in_flight: int) -> None:
+        """One more for each round of as many as were allowed."""
+        if self.limit != float("inf") and in_flight >= self.limit:
+            self.limit += 1.0 / self.limit
 
 
 @dataclass(slots=True)
@@ -78,14 +89,15 @@ class Health:
     settings: RoutingSettings
     draw: Callable[[str, int], Draws]  # (breaker's name, number of its rest) → stream for its jitter
     breakers: dict[str, Breaker] = field(default_factory=dict)
-    caps: dict[str, Cap] = field(default_factory=dict)
+    caps: dict[str, Cap] = field(default_factory=dict)  # for who counts the seconds
+    patient_caps: dict[str, Cap] = field(default_factory=dict)  # for who asks for no speed: long waits cut them only
     _names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for offer in self.offers:
             name = self._names[offer.id] = f"quota {offer.quota}" if offer.quota else offer.id
             self.breakers.setdefault(name, Breaker())
-            self.caps[offer.id] = Cap()
+            self.caps[offer.id], self.patient_caps[offer.id] = Cap(), Cap()
 
     def breaker(self, offer_id: str) -> Breaker:
         """The breaker of this offer, or of its quota: the same object as long as the gateway lives."""
@@ -111,9 +123,9 @@ class Health:
         """Whether an attempt now would be a probe of a half-open breaker."""
         return self.breakers[self._names[offer_id]].open_until_s is not None
 
-    def is_hot(self, offer_id: str, in_flight: int) -> bool:
-        """Whether the offer has as much under way as it was seen to take."""
-        return in_flight >= self.caps[offer_id].limit
+    def is_hot(self, offer_id: str, in_flight: int, *, patient: bool = False) -> bool:
+        """Whether the offer has as much under way as it was seen to take, without a wait that would matter."""
+        return in_flight >= (self.patient_caps if patient else self.caps)[offer_id].limit
 
     def dispatched(self, offer_id: str, *, expires_s: float) -> None:
         """An attempt leaves; takes the probe's place where the breaker is half open."""
@@ -129,26 +141,33 @@ class Health:
         outcome: str,
         in_flight: int,
         retry_after_s: float | None = None,
-        congested: bool = False,
+        congested_s: float | None = None,
     ) -> bool:
-        """An attempt is over, `congested` if it stood in a queue; True if it was a probe that brings the offer back."""
+        """An attempt is over; True if it was a probe that brings the offer back.
+
+        `congested_s` is how long it waited for its first token where that betrays a queue, else None.
+        """
         name = self._names[offer_id]
-        breaker, cap = self.breakers[name], self.caps[offer_id]
+        breaker, caps = self.breakers[name], (self.caps[offer_id], self.patient_caps[offer_id])
         half_open = breaker.open_until_s is not None and at_s >= breaker.open_until_s
-        if outcome in ("client_abort", "rejected", "filtered", "no_recording"):
+        if outcome in ("client_abort", "rejected", "filtered", "no_recording", OVERTAKEN):
             breaker.probe_until_s = None
+            if outcome == OVERTAKEN:
+                self._overtaken(name, breaker, at_s)
             return False
         if outcome == "rate_limited":
-            cap.limit = max(1.0, (in_flight if cap.limit == float("inf") else min(in_flight, cap.limit)) * CAP_DECREASE)
+            for cap in caps:
+                cap.cut(in_flight, CAP_DECREASE)
             self._open(breaker, at_s, retry_after_s or RATE_LIMITED_REST_S, "rate limited")
             return False
         if outcome in OFF:
             self._open(breaker, at_s, OFF[outcome], outcome)
             return False
-        if congested:
-            cap.limit = max(1.0, min(cap.limit, in_flight + 1) * CAP_QUEUE_DECREASE)
-        elif cap.limit != float("inf") and outcome == "ok":
-            cap.limit += 1.0 / cap.limit if in_flight + 1 >= cap.limit else 0.0
+        for cap, bearable_s in zip(caps, (0.0, PATIENCE_S), strict=True):
+            if congested_s is not None and congested_s > bearable_s:
+                cap.cut(in_flight + 1, CAP_QUEUE_DECREASE)
+            elif outcome == "ok":
+                cap.stretch(in_flight + 1)
         self._count(breaker, at_s, failed=outcome in COUNTED)
         if outcome in COUNTED:
             self._failed(name, breaker, at_s, half_open=half_open)
@@ -170,11 +189,21 @@ class Health:
         enough = breaker.weight >= settings.breaker_attempts_min
         too_many = enough and breaker.failures / breaker.weight > settings.breaker_failure_share
         if half_open or too_many or breaker.streak >= settings.breaker_streak:
-            breaker.rests += 1
-            rest_s = min(settings.breaker_open_s * 2 ** (breaker.rests - 1), settings.breaker_open_s_max)
-            jitter = 0.75 + 0.5 * self.draw(name, breaker.rests).random()
             share = f"{breaker.failures:.1f} of {breaker.weight:.1f} recent attempts failed"
-            self._open(breaker, at_s, rest_s * jitter, "the probe failed" if half_open else share)
+            self._rest(name, breaker, at_s, "the probe failed" if half_open else share)
+
+    def _overtaken(self, name: str, breaker: Breaker, at_s: float) -> None:
+        """Once is chance. Again and again without an answer in between, the offer hangs, and only hedging hides it."""
+        breaker.streak += 1
+        if breaker.streak >= self.settings.breaker_streak:
+            self._rest(name, breaker, at_s, f"{breaker.streak} attempts in a row were given up or failed")
+
+    def _rest(self, name: str, breaker: Breaker, at_s: float, because: str) -> None:
+        settings = self.settings
+        breaker.rests += 1
+        rest_s = min(settings.breaker_open_s * 2 ** (breaker.rests - 1), settings.breaker_open_s_max)
+        jitter = 0.75 + 0.5 * self.draw(name, breaker.rests).random()
+        self._open(breaker, at_s, rest_s * jitter, because)
 
     def _open(self, breaker: Breaker, at_s: float, rest_s: float, because: str) -> None:
         until_s = at_s + rest_s

@@ -101,6 +101,15 @@ def preferences_of(value: Any, *, known: frozenset[str]) -> Preferences:
     preferences = Preferences(**fields)
     if preferences.only and preferences.only <= preferences.ignore:
         raise _wrong("only", "and provider.ignore name the same providers; nothing is left")
+    if preferences.order and not preferences.allow_fallbacks:
+        first = preferences.order[0]
+        if first in preferences.ignore or (preferences.only and first not in preferences.only):
+            barred = "is among provider.ignore" if first in preferences.ignore else "is not among provider.only"
+            raise _wrong("order", f'begins with "{first}", which {barred}, and provider.allow_fallbacks is false')
+        if first not in known:
+            raise _wrong(
+                "order", f'begins with "{first}", which is no provider here. Known: {", ".join(sorted(known))}'
+            )
     return preferences
 
 

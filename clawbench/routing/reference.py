@@ -7,7 +7,7 @@ name is not in the catalogue. What no name, provider prefix or pattern explains 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -38,22 +38,22 @@ _SUFFIXES: dict[str, tuple[tuple[str, ...], bool]] = {
     "free": ((), True),
 }
 
-PATTERNS = (
-    ("claude-*", "anthropic"),
-    ("gpt-*", "openai"),
-    ("o[0-9]*", "openai"),
-    ("gemini-*", "gemini"),
-    ("llama*", "ollama"),
-    ("mixtral*", "ollama"),
-)
-"""Whose model a name is that the catalogue does not have, by its form."""
+PATTERNS: Mapping[str, str] = {
+    "claude-*": "anthropic",
+    "gpt-*": "openai",
+    "o[0-9]*": "openai",
+    "gemini-*": "gemini",
+    "llama*": "ollama",
+    "mixtral*": "ollama",
+}
+"""Whose model a name is that the catalogue does not have, by its form; the first pattern that fits counts."""
 
 
 class Reference(Struct, frozen=True):
     """What a model string means.
 
-    `model` None: the router picks the model too. `tags` sorted; empty: the default strategy. `provider`: only
-    this one's offers. `fallbacks`: models to go on with, in order, when the offers of `model` are spent.
+    `model` None: the router picks the model too. `tags` sorted; empty: the default strategy. `provider`: of `model`
+    only this one's offers. `fallbacks`: models to go on with, in order, when the offers of `model` are spent.
     """
 
     model: Model | None
@@ -70,16 +70,20 @@ def resolve(
     models: Any = None,
     provider: Any = None,
     chain: Sequence[str] = (),
+    patterns: Mapping[str, str] = PATTERNS,
 ) -> Reference:
-    """The reference in a request's `model`, with its `models` and `provider` fields; `chain` are fallback model names.
+    """The reference in a request's `model`, with its `models` and `provider` fields.
+
+    `chain` are the names of models to go on with after those of `models`, and to take where the name means nothing;
+    `patterns` are forms of names with the provider whose they are.
 
     Raises `RequestError` 400 for an unknown tag or a field of the wrong form, 404 for an unknown model.
     """
-    reference = _named(text, catalog)
+    reference = _named(text, catalog, patterns)
     wanted = _fallbacks(models, catalog)
+    last = tuple(model for model in (catalog.find(name) for name in chain) if model is not None)
     if reference is None:
-        if not wanted:
-            wanted = tuple(model for model in (catalog.find(name) for name in chain) if model is not None)
+        wanted = wanted or last
         if not wanted:
             raise _unknown_model(text, catalog)
         tags = _tagged(text, catalog)[1]
@@ -88,8 +92,12 @@ def resolve(
         known = frozenset(offer.provider.lower() for offer in catalog.offers_of())
         asked = preferences_of(provider, known=known)
         free = reference.preferences.free_only
+        if asked.sort and reference.tags and asked.sort not in reference.tags:
+            raise _contradiction(asked.sort, reference.tags)
         tags = reference.tags or ((asked.sort,) if asked.sort else ())
         reference = structs.replace(reference, tags=tags, preferences=structs.replace(asked, free_only=free))
+    if reference.model is not None and reference.preferences.allow_fallbacks:
+        wanted = tuple({model.id: model for model in (*wanted, *last)}.values())
     if wanted:
         kept = tuple(model for model in wanted if reference.model is None or model.id != reference.model.id)
         reference = structs.replace(reference, fallbacks=kept)
@@ -102,7 +110,7 @@ def tags_of(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(found)))
 
 
-def _named(text: str, catalog: Catalog) -> Reference | None:
+def _named(text: str, catalog: Catalog, patterns: Mapping[str, str]) -> Reference | None:
     """The reference without its request's further fields; None where the name means no model."""
     whole = catalog.find(text)
     if whole is not None:
@@ -116,11 +124,11 @@ def _named(text: str, catalog: Catalog) -> Reference | None:
     head, colon, suffix = name.rpartition(":")
     if colon and suffix.casefold() in _SUFFIXES:
         more, free_only = _SUFFIXES[suffix.casefold()]
-        inner = _named(head, catalog)
+        inner = _named(head, catalog, patterns)
         if inner is not None:
             both = tuple(sorted({*tags, *more}))
             return structs.replace(inner, tags=both, preferences=Preferences(free_only=free_only))
-    return _by_provider(name, tags, catalog)
+    return _by_provider(name, tags, catalog, patterns)
 
 
 def _tagged(text: str, catalog: Catalog) -> tuple[str, tuple[str, ...]]:
@@ -133,7 +141,7 @@ def _tagged(text: str, catalog: Catalog) -> tuple[str, tuple[str, ...]]:
     return name, tuple(sorted(tags))
 
 
-def _by_provider(name: str, tags: tuple[str, ...], catalog: Catalog) -> Reference | None:
+def _by_provider(name: str, tags: tuple[str, ...], catalog: Catalog, patterns: Mapping[str, str]) -> Reference | None:
     """`provider/model`, a provider's own name of a model, or a name whose form tells the provider."""
     folded = name.casefold()
     prefix, slash, rest = folded.partition("/")
@@ -146,7 +154,7 @@ def _by_provider(name: str, tags: tuple[str, ...], catalog: Catalog) -> Referenc
                     return Reference(model, tags, provider=offer.provider)
             elif is_its_name:
                 return Reference(model, tags)
-    owner = next((provider for pattern, provider in PATTERNS if fnmatchcase(folded, pattern)), None)
+    owner = next((provider for pattern, provider in patterns.items() if fnmatchcase(folded, pattern.casefold())), None)
     for model in catalog.models.values():
         # A dated name means the model whose name it begins with: claude-x-20250101 is claude-x.
         if owner and any(offer.provider == owner for offer in model.offers) and folded.startswith(model.id.casefold()):
@@ -187,6 +195,17 @@ def _known_tag(tag: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
             param="model",
         )
     return found
+
+
+def _contradiction(sort: str, tags: Sequence[str]) -> RequestError:
+    listed = ", ".join(f"@{tag}" for tag in tags)
+    return RequestError(
+        f"provider.sort asks for @{sort}, the model's tags for {listed}; give one of them.",
+        status=400,
+        code="bad_request",
+        type="invalid_request_error",
+        param="provider.sort",
+    )
 
 
 def _unknown_model(text: str, catalog: Catalog) -> RequestError:

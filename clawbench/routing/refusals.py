@@ -10,6 +10,8 @@ from clawbench.routing.reference import Reference
 from clawbench.types import Exclusion, Offer
 
 REASONS_SHOWN = 3
+UNSCORABLE = ("price unknown", "quality not measured")
+"""What strategies say of an offer that they cannot compare."""
 
 
 def nothing_eligible(
@@ -27,22 +29,27 @@ def nothing_eligible(
             type="server_error",
             retry_after_s=max(wait_s, 1.0),
         )
-    if reasons and all(reason.startswith("context window") for reason in reasons):
+    shown_by_request = [reason for reason in reasons if not reason.startswith("not of provider")]
+    too_long = [reason for reason in shown_by_request if reason.startswith("context window")]
+    incapable = [reason for reason in shown_by_request if reason.startswith("cannot do")]
+    if too_long and len(too_long) == len(shown_by_request):
         widest = max((offer.context_window or 0, offer.id) for offer in offers)
         return _refusal(
             f"The prompt is too long for {name}: {shown}. The widest window is {widest[0]} tokens ({widest[1]}).",
             code="context_length_exceeded",
             param="messages",
         )
-    if reasons and all(reason.startswith("cannot do") for reason in reasons):
+    if incapable and len(incapable) == len(shown_by_request):
         return _refusal(
             f"No offer of {name} has what the request needs: {shown}.", code="unsupported_parameter", param="model"
         )
-    if reasons and any(reason.startswith(("above provider.max_price", "not free")) for reason in reasons):
+    if any(reason.startswith(("above provider.max_price", "not free")) for reason in reasons):
         return _refusal(f"No offer of {name} is cheap enough: {shown}.{_cheapest(offers)}", param="provider.max_price")
-    if reasons and any("provider." in reason for reason in reasons):
+    if any("provider." in reason for reason in reasons):
         known = ", ".join(sorted({offer.provider for offer in offers}))
         return _refusal(f"provider leaves no offer of {name}: {shown}. Its providers: {known}.", param="provider")
+    if too_long or incapable or any(reason.startswith(UNSCORABLE) for reason in reasons):
+        return _refusal(f"No offer of {name} can serve this request: {shown}.", param="model")
     return _refusal(
         f"No offer of {name} can serve this request: {shown or 'it has none'}.",
         status=404,

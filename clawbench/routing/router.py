@@ -17,10 +17,11 @@ from clawbench.routing.estimates import Estimates, Track, kind_of
 from clawbench.routing.health import Breaker, Health
 from clawbench.routing.pick import Field, Metrics, drawn, probabilities
 from clawbench.routing.preferences import NO_PREFERENCES
-from clawbench.routing.reference import Reference, resolve, tags_of
+from clawbench.routing.reference import PATTERNS, Reference, resolve, tags_of
 from clawbench.routing.refusals import nothing_eligible
 from clawbench.routing.settings import RoutingSettings
 from clawbench.routing.state import OfferState
+from clawbench.routing.sticky import Sticky
 from clawbench.routing.strategies import STRATEGIES, Strategy, by_tags
 from clawbench.routing.strategies.product import Product
 from clawbench.types import Decision, Exclusion, Offer, RequestShape
@@ -67,6 +68,7 @@ class Router:
         ineligible: Mapping[str, str] | None = None,
         has_capacity: Callable[[Offer, int], bool] = lambda offer, tokens: True,
         chain: Sequence[str] = (),
+        patterns: Mapping[str, str] = PATTERNS,
         seed: int = 0,
     ) -> None:
         self.catalog, self.settings = catalog, settings or RoutingSettings()
@@ -75,7 +77,8 @@ class Router:
         self.health = Health(
             catalog.offers_of(), self.settings, lambda name, rest: draws(seed, "breaker", name, str(rest))
         )
-        self._has_capacity, self._chain = has_capacity, tuple(chain)
+        self._has_capacity, self._chain, self._patterns = has_capacity, tuple(chain), patterns
+        self.sticky = Sticky(self.settings)
         self._slots = {
             offer.id: Slot(
                 offer, self.estimates.track(offer.id), self.health.breaker(offer.id), (ineligible or {}).get(offer.id)
@@ -88,9 +91,13 @@ class Router:
         }
         self._combined: dict[tuple[str, ...], Strategy] = {}
 
-    def reference(self, model: str, *, models: Any = None, provider: Any = None) -> Reference:
-        """What the client's model string and routing fields mean; raises `RequestError` for what is unknown."""
-        return resolve(model, self.catalog, models=models, provider=provider, chain=self._chain)
+    def reference(self, model: str, *, models: Any = None, provider: Any = None, chained: bool = True) -> Reference:
+        """What the client's model string and routing fields mean; raises `RequestError` for what is unknown.
+
+        `chained` False: the fallback chain is not for this client, an unknown model is an error.
+        """
+        chain = self._chain if chained else ()
+        return resolve(model, self.catalog, models=models, provider=provider, chain=chain, patterns=self._patterns)
 
     def strategy(self, reference: Reference) -> Strategy:
         """The strategy that a reference asks for, the default where it has no tags."""
@@ -109,8 +116,9 @@ class Router:
         at_s: float,
         draw: Callable[[], Draws],
         tried: Collection[str] = (),
+        session: str | None = None,
     ) -> Decision:
-        """The offer for the next attempt, those in `tried` left out.
+        """The offer for the next attempt, those in `tried` left out; `session` names the conversation it belongs to.
 
         `draw` opens the stream of the pick; it is not opened where only one offer is possible. Raises `RequestError`
         that names the binding reason when nothing is left.
@@ -120,7 +128,10 @@ class Router:
         if not scored.states:
             wakes_s = min((self.health.wakes_s(each.offer_id, at_s) for each in scored.excluded), default=at_s)
             raise nothing_eligible(reference, scored.excluded, self.offers(reference), wait_s=wakes_s - at_s)
-        chances = self.chances(strategy, request, scored)
+        stay = None
+        if session is not None:
+            stay = self.sticky.place(session, strategy, request, scored.states, scored.scores, at_s=at_s)
+        chances = self.chances(strategy, request, scored) if stay is None else _certain(stay, len(scored.states))
         chosen = chances.index(1.0) if 1.0 in chances else drawn(chances, draw())
         return Decision(
             strategy=strategy.name,
@@ -175,17 +186,19 @@ class Router:
         tiers: dict[tuple[int, int], Scored] = {}
         excluded: list[Exclusion] = []
         kind, preferences, tier = kind_of(request.stream, request.prompt_tokens), reference.preferences, 0
+        score_of, state_of, exclusion = strategy.score, self.estimates.state_of, self._exclusion
         for rank, slots in enumerate(self._ranked(reference)):
+            into: Scored | None = None
             for slot in slots:
                 offer_id = slot.offer.id
-                reason = "already tried" if offer_id in tried else self._exclusion(slot, reference, request, at_s)
+                reason = "already tried" if offer_id in tried else exclusion(slot, reference, request, at_s)
                 if reason is None:
-                    state = self.estimates.state_of(slot.track, kind, at_s)
-                    score = strategy.score(request, state)
+                    state = state_of(slot.track, kind, at_s)
+                    score = score_of(request, state)
                     if score is not None:
                         if preferences is not NO_PREFERENCES:
                             tier = preferences.tier(state)
-                        into = tiers.get((rank, tier))
+                            into = tiers.get((rank, tier))
                         if into is None:
                             into = tiers[rank, tier] = Scored([], [], excluded)
                         into.states.append(state)
@@ -196,7 +209,7 @@ class Router:
         if not tiers:
             return Scored([], [], excluded)
         first = tiers[min(tiers)]
-        return first if strategy.plain else self._with_room(first, request)
+        return first if strategy.plain else self._with_room(first, request, patient=strategy.patient)
 
     def dispatched(self, offer_id: str, *, at_s: float, expires_s: float) -> Lease:
         """An attempt leaves for this offer; its lease expires by itself at `expires_s`."""
@@ -208,14 +221,14 @@ class Router:
         self, lease: Lease, *, at_s: float, outcome: str, retry_after_s: float | None = None, **seen: Any
     ) -> None:
         """An attempt is over; `seen` as in `Estimates.finished`."""
-        congested = self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
+        congested_s = self.estimates.finished(lease.offer_id, lease.number, at_s=at_s, outcome=outcome, **seen)
         back = self.health.finished(
             lease.offer_id,
             at_s=at_s,
             outcome=outcome,
             in_flight=self.estimates.in_flight(lease.offer_id, at_s),
             retry_after_s=retry_after_s,
-            congested=congested,
+            congested_s=congested_s,
         )
         if back:
             self.estimates.recovered(lease.offer_id)
@@ -232,14 +245,14 @@ class Router:
             return [self._of_model[reference.model.id]]
         return [self._of_model[model.id] for model in (reference.model, *reference.fallbacks)]
 
-    def _with_room(self, scored: Scored, request: RequestShape) -> Scored:
+    def _with_room(self, scored: Scored, request: RequestShape, *, patient: bool) -> Scored:
         """Without the offers that have as much under way as they take, and the cold ones that have not answered yet.
 
         Where that leaves nothing, all of them: late is better than never.
         """
         states, scores, left_out = scored.states, scored.scores, {}
         for place, state in enumerate(states):
-            reason = self._no_room(state, request)
+            reason = self._no_room(state, request, patient=patient)
             if reason is not None:
                 left_out[place] = Exclusion(state.offer.id, reason)
         if not left_out or len(left_out) == len(states):
@@ -248,7 +261,7 @@ class Router:
         excluded = [*scored.excluded, *left_out.values()]
         return Scored([states[place] for place in kept], [scores[place] for place in kept], excluded)
 
-    def _no_room(self, state: OfferState, request: RequestShape) -> str | None:
+    def _no_room(self, state: OfferState, request: RequestShape, *, patient: bool) -> str | None:
         under_way, offer = state.in_flight, state.offer
         limited = offer.requests_per_minute is not None or offer.tokens_per_minute is not None
         if limited and not self._has_capacity(offer, request.prompt_tokens):
@@ -257,14 +270,17 @@ class Router:
             return None
         if under_way >= self.settings.cold_unresolved_max and self.estimates.answers(offer.id) == 0:
             return f"cold: {under_way} requests under way and none answered yet"
-        return f"hot: {under_way} requests under way" if self.health.is_hot(offer.id, under_way) else None
+        is_hot = self.health.is_hot(offer.id, under_way, patient=patient)
+        return f"hot: {under_way} requests under way" if is_hot else None
 
     def _exclusion(self, slot: Slot, reference: Reference, request: RequestShape, at_s: float) -> str | None:
         """Why this offer cannot serve this request now; None if it can."""
         offer = slot.offer
         if slot.ineligible is not None:
             return slot.ineligible
-        if reference.provider is not None and offer.provider != reference.provider and not reference.fallbacks:
+        # A prefix belongs to the model that was named; its fallbacks may come from anywhere.
+        is_named = reference.model is None or offer.model == reference.model.id
+        if reference.provider is not None and offer.provider != reference.provider and is_named:
             return f"not of provider {reference.provider}"
         if request.needs and offer.capabilities is not None and not request.needs <= offer.capabilities:
             return "cannot do " + ", ".join(sorted(request.needs - offer.capabilities))
@@ -277,6 +293,10 @@ class Router:
             if refusal is not None:
                 return refusal
         return None if slot.breaker.open_until_s is None else self.health.resting(offer.id, at_s)
+
+
+def _certain(place: int, count: int) -> list[float]:
+    return [float(each == place) for each in range(count)]
 
 
 def strategy_of(name: str, weights: Mapping[str, float] | None = None) -> Strategy:

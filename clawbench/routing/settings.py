@@ -25,15 +25,19 @@ class RoutingSettings:
     breaker_half_life_s: float = 10.0
     breaker_open_s: float = 5.0  # first rest; doubles with each failed probe
     breaker_open_s_max: float = 60.0
+    sticky_margin: float | None = None  # by how much the best score may beat a session's last offer; None: no sessions
+    sticky_idle_s: float = 300.0  # after which a prompt cache is taken to be cold
     weights: Mapping[str, float] = field(default_factory=dict)  # of tags in a combination; 1 where absent
 
     def __post_init__(self) -> None:
-        for name in ("half_life_s", "breaker_half_life_s", "breaker_open_s", "breaker_open_s_max"):
+        for name in ("half_life_s", "breaker_half_life_s", "breaker_open_s", "breaker_open_s_max", "sticky_idle_s"):
             if not getattr(self, name) > 0:
                 raise PlanError(f"routing.{name} must be > 0 seconds, got {getattr(self, name)}")
         for name in ("exploration", "band", "price_band", "breaker_failure_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise PlanError(f"routing.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.sticky_margin is not None and not self.sticky_margin >= 0:
+            raise PlanError(f"routing.sticky_margin must be 0 or more, got {self.sticky_margin}")
         if self.breaker_streak < 1:
             raise PlanError(f"routing.breaker_streak must be at least 1, got {self.breaker_streak}")
         if self.cold_unresolved_max < 1:

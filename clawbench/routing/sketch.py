@@ -27,6 +27,14 @@ class Sketch:
             # The lightest bucket has nearly faded away.
             del self._counts[min(self._counts, key=self._counts.__getitem__)]
 
+    def counts(self) -> dict[int, float]:
+        """Weight by bucket."""
+        return dict(self._counts)
+
+    def add_bucket(self, bucket: int, weight: float) -> None:
+        """Weight into a bucket of another sketch's `counts`."""
+        self._counts[bucket] = self._counts.get(bucket, 0.0) + weight
+
     def quantile(self, share: float) -> float | None:
         """The value below which `share` of the weight lies; None when empty."""
         total = sum(self._counts.values())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from clawbench.types import Offer
 
+OVERTAKEN = "overtaken"
+"""Outcome of an attempt that was given up because another one was first: it took at least so long, and did no wrong."""
+
 
 class Live:
     """What is under way at an offer right now: one lease an attempt, each with its own expiry.
@@ -56,12 +59,14 @@ class OfferState:
         "samples",
         "token_rate",
         "ttft_s",
+        "ttft_s_median",
         "version",
     )
 
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
-        self.ttft_s = 1.0  # predicted seconds to the first token
+        self.ttft_s = 1.0  # predicted seconds to the first token: the mean
+        self.ttft_s_median = 1.0
         self.token_rate = 1.0  # predicted output tokens per second after the first
         self.output_tokens = 1.0  # expected length of the answer, before the request's own limit
         self.cached_share = 0.0  # of prompt tokens that the provider reads from its cache

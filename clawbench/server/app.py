@@ -22,6 +22,9 @@ from clawbench.server.models import Models
 EXTENSION = "clawbench"
 """Key of the scope's extensions under which a caller in the same process hands over a `RequestContext`."""
 
+SESSION_CHARS = 200
+"""Of a session's name; what is longer is cut."""
+
 Handler = Callable[[Scope, Receive, Send, RequestContext], Awaitable[None]]
 
 _SLASHES = re.compile("/{2,}")
@@ -37,7 +40,7 @@ class App:
     """
 
     def __init__(self, gateway: Gateway, *, ids: Callable[[], str], epoch_s: int) -> None:
-        self._ids = ids
+        self._ids, self.gateway = ids, gateway
         self.hosts: frozenset[str] | None = None
         self._numbered = 0
         self._chat = Chat(gateway, gateway.clock, epoch_s=epoch_s)
@@ -100,7 +103,10 @@ class App:
             return context
         # Draws go by the order of requests, not by their ids: a server started anew gives the same answers again.
         self._numbered += 1
-        return RequestContext(request_id=self._ids(), draw_key=str(self._numbered))
+        session = header(scope, b"x-session-id") or header(scope, b"x-session-affinity")
+        return RequestContext(
+            request_id=self._ids(), draw_key=str(self._numbered), session=session[:SESSION_CHARS] if session else None
+        )
 
     def _route(self, method: str, path: str) -> Handler:
         found = self._routes.get(path)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from clawbench.catalog.price_maps import PriceMap, read_price_maps
+from clawbench.cli import run
 from clawbench.errors import PlanError
 
 LITELLM = """{
@@ -130,3 +133,40 @@ def test_the_published_lists_are_read_whole(shared: Path) -> None:
     prices = read_price_maps([*sorted(folder.glob("*.json.gz"))[:1], next(folder.glob("litellm*.json.gz"))])
     assert prices.find("openai", "gpt-4o-mini") is not None
     assert prices.find("openrouter", "openai/gpt-4o") is not None
+
+
+OPENROUTER = {"data": [{"id": "maker/model", "pricing": {"prompt": "0.000001", "completion": "0.000002"}}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "offer_id", "price"),
+    [
+        (LITELLM, "openai/gpt-x", "input = 0.15, output = 0.6, cached_input = 0.075"),
+        (json.dumps(GENAI), "xai/grok", "input = 3, output = 15"),
+        (json.dumps(OPENROUTER), "openrouter/maker/model", "input = 1, output = 2"),
+    ],
+)
+def test_a_price_map_becomes_a_plan_with_source_and_date_and_tells_what_it_leaves_out(
+    content: str, offer_id: str, price: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "list.json", tmp_path / "plan.toml"
+    path.write_text(content)
+    assert run(["catalog", "import", str(path), "--out", str(out)]) == 0
+    told = capsys.readouterr().err
+    written = tomllib.loads(out.read_text())
+    (offer,) = [each for each in written["offers"] if each["id"] == offer_id]
+    assert offer["usd_per_mtok"]["source"] == "list.json"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", offer["usd_per_mtok"]["read_on"])
+    assert price in out.read_text()
+    assert f"{len(written['offers'])} offers taken over" in told
+    assert "not taken over: tiers" in told
+    if content is LITELLM:
+        assert "groq/negative: its price is negative or no number" in told
+        assert "groq/wild: its price is negative or no number" in told
+        assert "rounded: list.json: groq/dust" in told
+        assert not any("whisper" in each["id"] for each in written["offers"])
+        assert run(["catalog", "import", str(path), "--provider", "groq"]) == 0
+        only = tomllib.loads(capsys.readouterr().out)["offers"]
+        assert {each["provider"] for each in only} == {"groq"}
+        assert run(["catalog", "import", str(path), "--provider", "nobody"]) == 2
+        assert 'provider "nobody" is not known here' in capsys.readouterr().err

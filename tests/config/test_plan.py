@@ -10,6 +10,7 @@ import pytest
 from clawbench.config import plan as declared
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.plan import load_plan, plan_of_cassettes
+from clawbench.config.routing import HedgingTable, ModelTable, RoutingTable
 from clawbench.errors import PlanError
 
 PLAN = """
@@ -135,7 +136,9 @@ def test_every_key_of_a_plan_is_documented() -> None:
         declared.PriceTable,
         declared.ProfileTable,
         declared.RecordedOffersTable,
-        declared.RoutingTable,
+        RoutingTable,
+        HedgingTable,
+        ModelTable,
         NetworkTable,
         RecordTable,
     ):

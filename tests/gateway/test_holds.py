@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawbench.billing.attempt_bills import worked_again
 from clawbench.billing.charge import terms
 from clawbench.billing.hold_sizing import HoldSizing
 from clawbench.billing.ledger.proof import prove
@@ -31,7 +32,14 @@ def detail(lab: Lab, kind: str) -> dict[str, Any]:
 
 
 def balances(lab: Lab) -> tuple[int, int]:
+    """What "local" has available and held, after everything that was charged has been worked again."""
     assert prove(lab.ledger.entries(limit=10_000)).sound
+    for entry in lab.ledger.entries():
+        if entry.kind in ("settle", "quarantine"):
+            derivation = entry.detail["derivation" if entry.kind == "settle" else "evidence"]
+            again = worked_again(msgspec.json.decode(msgspec.json.encode(derivation)), lab.holds.biller.prices.book)
+            assert not again.differences
+            assert entry.kind == "quarantine" or str(again.bill.charge_pico_uat) == entry.detail["amount"]
     balance = lab.ledger.books.balance("local")
     return balance.available, balance.held
 
@@ -121,6 +129,7 @@ def test_what_the_provider_did_not_count_is_counted_here_and_said_to_be(stream: 
     derivation = detail(lab, "settle")["derivation"]
     assert (derivation["outcome"], derivation["delivered_tokens"]) == ("estimate_and_flag", 3)
     assert derivation["estimator"].startswith("tiktoken")
+    balances(lab)
 
 
 def test_a_stream_cut_by_a_reset_is_charged_what_was_delivered() -> None:
@@ -132,6 +141,7 @@ def test_a_stream_cut_by_a_reset_is_charged_what_was_delivered() -> None:
     assert events(answer)[-1]["object"] == "error"
     assert kinds(lab) == ["hold", "settle", "cost"]
     assert 0 < int(detail(lab, "settle")["amount"]) <= int(detail(lab, "hold")["amount"])
+    balances(lab)
 
 
 def test_a_provider_that_breaks_off_with_an_error_is_the_platforms_loss() -> None:

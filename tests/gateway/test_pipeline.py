@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from clawbench.errors import UpstreamError
 from clawbench.gateway.limits import Limits
+from clawbench.routing.settings import RoutingSettings
 from tests.lab import Played, chat, completion, error, events, frames, in_lab, offer, streamed
 
 A, B = offer("a"), offer("b")
@@ -160,3 +163,35 @@ def test_a_mistake_of_ours_loses_no_record_and_leaves_nothing_in_flight() -> Non
     assert answer.status == 500
     assert lab.frame("requests").select("status", "error_kind").row(0) == ("failed", "internal")
     assert lab.router.estimates.state("a/m", at_s=0.0).in_flight == 0
+
+
+def test_after_a_prompt_was_too_long_for_one_window_only_larger_ones_are_asked() -> None:
+    offers = [offer("a", context_window=8_000), offer("b", context_window=8_000), offer("c", context_window=32_000)]
+    refused = error(400, "context_length_exceeded", "This model's maximum context length is 8000 tokens.")
+    scripts = {"a/m": refused, "b/m": refused, "c/m": completion()}
+    (answer,), lab = in_lab(offers, scripts, chat())
+    assert answer.status == 200
+    assert lab.frame("attempts")["offer_id"].to_list() == ["a/m", "c/m"]
+    (answer,), lab = in_lab(offers[:2], scripts, chat())
+    assert msgspec.json.decode(answer.body)["error"]["code"] == "context_length_exceeded"
+    assert answer.status == 400
+    assert lab.frame("attempts")["offer_id"].to_list() == ["a/m"]
+
+
+def test_a_session_stays_where_its_prompt_was_cached_and_others_do_not() -> None:
+    dear = offer("b", price=(3, 3))
+    assert dear.rates is not None
+    dear = msgspec.structs.replace(dear, rates=msgspec.structs.replace(dear.rates, cached_input=1))
+    usage = {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 95}}
+    offers, scripts = [offer("a", price=(2, 2)), dear], {"a/m": completion(), "b/m": completion(usage=usage)}
+    mine: dict[str, Any] = {"prompt_cache_key": "mine", "max_tokens": 1, "text": "hello " * 500}
+    bodies = [
+        chat("b/m@price", **mine),
+        chat("m@price", **mine),
+        chat("m@price", **{**mine, "prompt_cache_key": "other"}),
+    ]
+    settings = RoutingSettings(exploration=0, sticky_margin=0.0)
+    _, lab = in_lab(offers, scripts, *bodies, settings=settings)
+    assert lab.frame("attempts")["offer_id"].to_list() == ["b/m", "b/m", "a/m"]
+    _, lab = in_lab(offers, scripts, *bodies, settings=RoutingSettings(exploration=0))
+    assert lab.frame("attempts")["offer_id"].to_list() == ["b/m", "a/m", "a/m"]

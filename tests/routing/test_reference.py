@@ -132,6 +132,15 @@ def test_what_nothing_explains_goes_to_the_fallback_chain() -> None:
         ({"onyl": ["a"]}, "provider.onyl is not known"),
         ({"only": ["zzz"]}, 'provider.only names "zzz", which is no provider here. Known: a, b, c'),
         ({"only": ["a"], "ignore": ["A"]}, "name the same providers"),
+        (
+            {"order": ["a"], "ignore": ["a"], "allow_fallbacks": False},
+            'begins with "a", which is among provider.ignore',
+        ),
+        (
+            {"order": ["a"], "only": ["b"], "allow_fallbacks": False},
+            'begins with "a", which is not among provider.only',
+        ),
+        ({"order": ["zzz"], "allow_fallbacks": False}, 'begins with "zzz", which is no provider here. Known: a, b, c'),
         ({"sort": "beauty"}, "provider.sort must be one of"),
         ({"max_price": {"prompt": -1}}, "max_price.prompt must be a price"),
         ({"max_price": {"prompt": "NaN"}}, "max_price.prompt must be a price"),
@@ -159,3 +168,34 @@ def test_two_models_cannot_share_a_name() -> None:
 def test_an_offer_cannot_stand_twice() -> None:
     with pytest.raises(PlanError, match="stands twice"):
         Catalog([offer("a"), offer("a")])
+
+
+def test_the_chain_comes_after_the_models_that_the_client_gave_unless_it_wants_no_fallback() -> None:
+    reference = resolve("llama3", CATALOG, models=["odd@name"], chain=["llama3", "odd@name"])
+    assert [model.id for model in reference.fallbacks] == ["odd@name"]
+    assert [model.id for model in resolve("llama3", CATALOG, chain=["odd@name"]).fallbacks] == ["odd@name"]
+    assert resolve("llama3", CATALOG, chain=["odd@name"], provider={"allow_fallbacks": False}).fallbacks == ()
+    assert resolve("@price", CATALOG, chain=["odd@name"]).fallbacks == ()
+
+
+def test_a_hyphen_is_as_good_as_a_space_where_that_leaves_one_model() -> None:
+    catalog = Catalog([offer("a", model="llama-4-scout"), offer("b", model="x-1"), offer("c", model="x 1")])
+    found = resolve("Llama 4  Scout@latency@price", catalog)
+    assert found.model is not None
+    assert (found.model.id, found.tags) == ("llama-4-scout", ("latency", "price"))
+    assert catalog.find("x_1") is None, "two models would fit"
+
+
+def test_the_forms_of_names_can_be_set() -> None:
+    catalog = Catalog([offer("mine", model="house-1")])
+    with pytest.raises(RequestError):
+        resolve("house-1-2026", catalog)
+    reference = resolve("house-1-2026", catalog, patterns={"house-*": "mine"})
+    assert reference.model is not None
+    assert (reference.model.id, reference.provider) == ("house-1", "mine")
+
+
+def test_tags_and_a_sort_that_asks_for_something_else_contradict_each_other() -> None:
+    with pytest.raises(RequestError, match=r"provider.sort asks for @price, the model's tags for @latency"):
+        resolve("llama3@latency", CATALOG, provider={"sort": "price"})
+    assert resolve("llama3@latency@price", CATALOG, provider={"sort": "price"}).tags == ("latency", "price")

@@ -122,6 +122,50 @@ def test_what_no_offer_can_serve_names_the_reason_that_binds(
     assert (raised.value.status, raised.value.code) == (400, code)
 
 
+def test_offers_that_each_lack_something_else_make_a_bad_request_not_an_unknown_model() -> None:
+    shape = RequestShape(prompt_tokens=5_000, max_output_tokens=None, stream=False, needs=frozenset({"tools"}))
+    offers = [offer("small", context_window=1_000), offer("plain", capabilities=frozenset())]
+    with pytest.raises(RequestError, match=r"context window 1000 tokens.*; cannot do tools") as raised:
+        decide(offers, ("price",), shape)
+    assert (raised.value.status, raised.value.code) == (400, "bad_request")
+    with pytest.raises(RequestError, match="price unknown") as raised:
+        decide([offer("a", price=None)], ("price",))
+    assert (raised.value.status, raised.value.code) == (400, "bad_request")
+
+
+def test_a_price_limit_below_every_offer_names_the_cheapest() -> None:
+    router = Router(Catalog([offer("a", price=(3, 9)), offer("b", price=(2, 8))]))
+    reference = router.reference("m", provider={"max_price": {"prompt": 1}})
+    with pytest.raises(RequestError, match=r"above provider.max_price. The cheapest is b/m at 2.0+ USD") as raised:
+        router.decide(reference, SHORT, at_s=0.0, draw=lambda: draws(1, "x"))
+    assert (raised.value.status, raised.value.param) == (400, "provider.max_price")
+
+
+def test_a_provider_prefix_binds_the_model_that_was_named_and_not_its_fallbacks() -> None:
+    offers = [offer("a"), offer("b", price=(9, 9)), offer("c", model="other")]
+    router = Router(Catalog(offers), chain=["other"])
+    reference = router.reference("b/m")
+
+    def next_after(*tried: str) -> str:
+        return router.decide(reference, SHORT, at_s=0.0, draw=lambda: draws(1, "x"), tried=tried).chosen
+
+    assert (next_after(), next_after("b/m")) == ("b/m", "c/other")
+    with pytest.raises(RequestError):
+        router.reference("nobody-knows-this", chained=False)
+
+
+def test_of_the_fallback_chain_the_first_capable_model_serves() -> None:
+    offers = [
+        offer("a"), offer("b", model="text", capabilities=frozenset()), offer("c", model="able"),
+    ]  # fmt: skip
+    router = Router(Catalog(offers), chain=["text", "able"])
+    shape = RequestShape(prompt_tokens=10, max_output_tokens=None, stream=False, needs=frozenset({"tools"}))
+    for name in ("m", "unknown-model"):
+        reference = router.reference(name)
+        chosen = router.decide(reference, shape, at_s=0.0, draw=lambda: draws(1, "x"), tried=["a/m"]).chosen
+        assert chosen == "c/able"
+
+
 def test_an_offer_of_which_only_errors_are_recorded_is_left_out_with_that_reason() -> None:
     decision = decide([offer("a"), offer("b")], ("price",), ineligible={"a/m": "only errors are recorded"})
     assert decision.chosen == "b/m"

@@ -34,11 +34,12 @@ class BalancedRouter(Router):
         at_s: float,
         draw: Callable[[], Draws],
         tried: Collection[str] = (),
+        session: str | None = None,
     ) -> Decision:
         """As the router's own."""
         self._at_s, self._draw, self._propensity = at_s, draw, 1.0
         try:
-            decision = super().decide(reference, request, at_s=at_s, draw=draw, tried=tried)
+            decision = super().decide(reference, request, at_s=at_s, draw=draw, tried=tried, session=session)
         finally:
             self._draw = None
         if self.strategy(reference) is not self._balancer:

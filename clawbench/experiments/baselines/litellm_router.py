@@ -45,6 +45,7 @@ class LiteLLMBalancer:
 
     unscorable = ""
     plain = True
+    patient = False
 
     def __init__(self, name: str, catalog: Catalog) -> None:
         self.name = name

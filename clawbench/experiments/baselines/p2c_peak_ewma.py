@@ -49,6 +49,7 @@ class P2CPeakEwma:
     name = "p2c_peak_ewma"
     unscorable = ""
     plain = True
+    patient = False
 
     def __init__(self) -> None:
         self._averages: defaultdict[str, PeakEwma] = defaultdict(PeakEwma)

@@ -12,6 +12,7 @@ class CheapestUnitPrice:
     name = "cheapest_unit_price"
     unscorable = "price unknown"
     plain = True
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         rates = state.offer.rates

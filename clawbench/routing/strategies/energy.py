@@ -14,6 +14,7 @@ class Energy:
     name = "energy"
     unscorable = ""
     plain = False
+    patient = True
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         joules = state.offer.energy_j_per_token

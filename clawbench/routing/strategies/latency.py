@@ -16,6 +16,7 @@ class Latency:
     name = "latency"
     unscorable = ""
     plain = False
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         load = (state.in_flight + 1) / (state.sampled_in_flight + 1)

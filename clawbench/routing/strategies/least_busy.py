@@ -12,6 +12,7 @@ class LeastBusy:
     name = "least_busy"
     unscorable = ""
     plain = True
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         return float(state.in_flight)

@@ -12,6 +12,7 @@ class LowestMeanLatency:
     name = "lowest_mean_latency"
     unscorable = ""
     plain = True
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         if request.stream:

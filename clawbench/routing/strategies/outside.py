@@ -15,6 +15,7 @@ class Outside:
 
     unscorable = ""
     plain = True
+    patient = False
 
     def __init__(self, name: str) -> None:
         self.name = name

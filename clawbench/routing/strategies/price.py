@@ -17,6 +17,7 @@ class Price:
     name = "price"
     unscorable = "price unknown"
     plain = False
+    patient = True
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         rates = state.offer.rates

@@ -13,9 +13,9 @@ from clawbench.routing.state import OfferState
 from clawbench.routing.strategies.protocol import Strategy
 from clawbench.types import RequestShape
 
-# A price of zero would make every product zero; 0.01 USD per million tokens keeps the other metrics alive.
-# A constant, so that no other offer can change it.
-ZERO_PRICE_PICO_USD_PER_TOKEN = 10_000
+# A price of zero would make every product zero; 0.01 USD per million tokens keeps the other metrics alive. A constant,
+# so that no other offer can change it; and a floor for what costs less still, so that a lower price never ranks worse.
+LEAST_PRICE_PICO_USD_PER_TOKEN = 10_000
 
 
 class Product:
@@ -27,30 +27,33 @@ class Product:
         self.parts = parts
         given = [float((weights or {}).get(part.name, 1.0)) for part in parts]
         self._even = 1.0 / len(parts) if len(set(given)) == 1 else None  # equal weights need one root, no logarithms
-        self._weighed = tuple((part, weight / sum(given)) for part, weight in zip(parts, given, strict=True))
+        shares = [weight / sum(given) for weight in given]
+        price = next((part for part in parts if part.name == "price"), None)
+        # Methods are bound once: a decision calls them for every offer.
+        self._scores = tuple((part.score, share, part is price) for part, share in zip(parts, shares, strict=True))
+        self._errors = tuple(
+            (part.error, share) for part, share in zip(parts, shares, strict=True) if part is not price
+        )
         self.name = "@".join(part.name for part in parts)
+        self.patient = all(part.patient for part in parts)
         self.unscorable = "; ".join(part.unscorable for part in parts if part.unscorable)
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
-        product = 1.0
-        for part, power in self._weighed:
-            score = part.score(request, state)
+        even, product = self._even, 1.0
+        for score_of, power, is_price in self._scores:
+            score = score_of(request, state)
             if score is None:
                 return None
-            if score <= 0:
-                score = zero_price(request, state)
-            product *= score if self._even is not None else score**power
-        return product if self._even is None else product**self._even
+            if is_price:
+                least = LEAST_PRICE_PICO_USD_PER_TOKEN * (request.prompt_tokens + state.output_tokens)
+                if score < least or score <= 0:
+                    score = max(least, LEAST_PRICE_PICO_USD_PER_TOKEN)
+            product *= score if even is not None else score**power
+        return product if even is None else product**even
 
     def error(self, state: OfferState) -> float:
         squares = 0.0
-        for part, power in self._weighed:
-            error = part.error(state)
-            if error:
-                squares += (power * error) ** 2
+        for error_of, power in self._errors:
+            error = error_of(state) * power
+            squares += error * error
         return sqrt(squares)
-
-
-def zero_price(request: RequestShape, state: OfferState) -> float:
-    """What a free request counts as inside a product, in pico-USD; never zero."""
-    return ZERO_PRICE_PICO_USD_PER_TOKEN * max(1.0, request.prompt_tokens + state.output_tokens)

@@ -12,6 +12,7 @@ class Quality:
     name = "quality"
     unscorable = "quality not measured"
     plain = False
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         quality = state.offer.quality

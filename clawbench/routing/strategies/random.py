@@ -12,6 +12,7 @@ class Random:
     name = "random"
     unscorable = ""
     plain = True
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         return 0.0

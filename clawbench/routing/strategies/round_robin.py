@@ -16,6 +16,7 @@ class RoundRobin:
     name = "round_robin"
     unscorable = ""
     plain = True
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         return float(state.last_dispatch)

@@ -12,6 +12,7 @@ class TokenRate:
     name = "token_rate"
     unscorable = ""
     plain = False
+    patient = False
 
     def score(self, request: RequestShape, state: OfferState) -> float | None:
         return 1.0 / state.token_rate
