@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -114,6 +115,9 @@ async def _serve(plan: Plan, prepared: Prepared, *, host: str, port: int, seed: 
         epoch_s=int(now().timestamp()),
     )
     server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
+    # What was loaded stays: the collector need not walk through it again and again while calls are served.
+    gc.collect()
+    gc.freeze()
     # uvicorn raises the signal that ended it once more: unhandled, SIGTERM would end all before the tapes are closed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     try:
