@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -133,6 +134,9 @@ async def _serve(
     if kept is not None and kept.exists():
         restored(learned, read_estimates(kept), kept, at_s=clock.now(), now=now())
     server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
+    # What was loaded stays: the collector need not walk through it again and again while calls are served.
+    gc.collect()
+    gc.freeze()
     # uvicorn raises the signal that ended it once more: unhandled, SIGTERM would end all before the tapes are closed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     try:

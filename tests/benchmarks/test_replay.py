@@ -27,7 +27,7 @@ from tests.benchmarks.test_clock import Benchmark, Ratio
 from tests.lab import JSON, chat, completion, offer
 
 FEW, MANY = 10, 10_000
-LOOKUPS = 20_000
+LOOKUPS, ROUNDS = 20_000, 6
 URL = "https://a.example/v1/chat/completions"
 
 
@@ -60,10 +60,10 @@ def recorded(folder: Path, count: int) -> tuple[BoundStore, list[ChatRequest], O
     return bound, [wire.parse(wire.encode(request, of)) for request in requests], of, min(opened_s)
 
 
-def seconds(work: Callable[[int], object], times: int) -> float:
-    """CPU seconds a call, the best of three rounds."""
+def seconds(work: Callable[[int], object], times: int, *, rounds: int = 3) -> float:
+    """CPU seconds a call, the best of some rounds."""
     best = float("inf")
-    for _ in range(3):
+    for _ in range(rounds):
         began = process_time()
         for number in range(times):
             work(number)
@@ -83,11 +83,12 @@ def test_a_look_up_costs_the_same_among_ten_thousand_as_among_ten(
 
     def both() -> None:
         for count in (FEW, MANY):
-            folder = tmp_path / f"{count}"
-            if count not in stores:
-                stores[count] = recorded(folder, count)
-            bound, requests, of, _ = stores[count]
-            took[count] = seconds(partial(look_up, bound, requests, of), LOOKUPS)
+            stores[count] = recorded(tmp_path / f"{count}", count)
+        # In turn, so that whatever else the machine does meets both.
+        for _ in range(ROUNDS):
+            for count, (bound, requests, of, _opened_s) in stores.items():
+                once = seconds(partial(look_up, bound, requests, of), LOOKUPS, rounds=1)
+                took[count] = min(once, took.get(count, once))
 
     stores: dict[int, tuple[BoundStore, list[ChatRequest], Offer, float]] = {}
     benchmark.pedantic(both, args=(), rounds=1)

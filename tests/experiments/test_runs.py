@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from clawbench.analysis.frames import RunFolder
 from clawbench.config.plan import Plan, load_plan
 from clawbench.errors import CassetteError, PlanError, RunInterrupted, UsageError
 from clawbench.experiments.run_folder import list_runs
-from clawbench.experiments.runner import Silence, run_plan
+from clawbench.experiments.runner import Silence, run_plan, uncollected
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.toml"
@@ -207,3 +208,11 @@ def test_recorded_calls_become_workload_and_offers(shared: Path, tmp_path: Path)
     )
     assert len(unknown) < counted.height / 20
     assert any("no known price" in warning for warning in folder.manifest["warnings"])
+
+
+def test_what_is_loaded_holds_up_no_run_by_the_wall_clock_and_is_collected_afterwards() -> None:
+    loaded = len(gc.get_objects())
+    with uncollected():
+        walked_through = len(gc.get_objects())
+    assert walked_through < loaded / 10
+    assert gc.get_freeze_count() == 0
