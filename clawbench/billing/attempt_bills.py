@@ -29,6 +29,7 @@ from clawbench.usage.normalisers import NAMED, Normaliser, count, normaliser_for
 
 BOUND_CONTEXTS: Final = 4  # no count of an answer is larger than so many context windows of its offer
 CONTEXT_TOKENS_MAX: Final = 10_000_000  # of an offer that states none
+_COUNTED_MAX: Final = 4096
 _NO_ANSWER: Final = frozenset({"release", "release_and_flag"})
 
 
@@ -54,6 +55,7 @@ class Biller:
     def __init__(self, prices: OfferPrices, agreed: Terms) -> None:
         self.prices, self.agreed = prices, agreed
         self._normalisers: dict[str, Normaliser] = {}
+        self._counted: dict[tuple[str, tuple[bytes, ...], bool, int, str | None], Counted] = {}
 
     def bill(
         self,
@@ -71,7 +73,7 @@ class Biller:
         normaliser = self._normalisers.get(offer.id)
         if normaliser is None:
             normaliser = self._normalisers[offer.id] = _normaliser_of(offer)
-        counted = count(normaliser, evidence.usage, stream=evidence.stream, bound=bound, asked_ttl=asked_ttl)
+        counted = self._count(normaliser, evidence, bound, asked_ttl)
         tier = evidence.service_tier or counted.service_tier
         served = self.prices.served(offer, model, at_s=at_s, service_tier=tier)
         bill = decide(ending, counted, self.prices.book, served, self.agreed, hold, evidence.uses)
@@ -87,6 +89,18 @@ class Biller:
             model=model,
             bill=bill,
         )
+
+    def _count(self, normaliser: Normaliser, evidence: Evidence, bound: int, asked_ttl: str | None) -> Counted:
+        """What the usage states; texts that came before (short answers, replays) are not read once more."""
+        key = (normaliser.name, evidence.usage, evidence.stream, bound, asked_ttl)
+        known = self._counted.get(key)
+        if known is None:
+            if len(self._counted) >= _COUNTED_MAX:
+                self._counted.clear()
+            known = self._counted[key] = count(
+                normaliser, evidence.usage, stream=evidence.stream, bound=bound, asked_ttl=asked_ttl
+            )
+        return known
 
     def estimated(self, billed: AttemptBill, tokens: int, estimator: str) -> AttemptBill:
         """The same bill with `tokens` delivered, as `estimator` counted them."""

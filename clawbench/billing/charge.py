@@ -119,7 +119,7 @@ def cost_of(book: PriceBook, counted: Counted, served: Served, uses: tuple[Uses,
     return Cost(pico_usd=Fraction(total), prices=tuple(prices), multipliers=counted.traits, fees=fees)
 
 
-def charge_pico_uat(cost_pico_usd: Fraction, agreed: Terms) -> int:
+def charge_pico_uat(cost_pico_usd: Fraction | int, agreed: Terms) -> int:
     """The charge for a cost: whole pico-UAT, rounded up once. Raises `ChargeOverflow` beyond a signed 64-bit int."""
     cost, factor = cost_pico_usd.numerator, agreed.factor
     if cost < 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -132,6 +132,13 @@ class StreamEvidence:
         """Bytes of the body; any split into chunks gives the same evidence."""
         self._held.append(data)
         self._held_bytes += len(data)
+        if self._held_bytes > _HELD_BYTES_MAX:
+            self._look()
+
+    def feed_all(self, chunks: Sequence[bytes]) -> None:
+        """Several chunks in order."""
+        self._held += chunks
+        self._held_bytes += sum(map(len, chunks))
         if self._held_bytes > _HELD_BYTES_MAX:
             self._look()
 

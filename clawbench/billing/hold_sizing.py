@@ -85,7 +85,7 @@ class HoldSizing:
                 if cost > worst:
                     worst = cost
         try:
-            return charge_pico_uat(Fraction(worst), self._agreed)
+            return charge_pico_uat(worst, self._agreed)
         except ChargeOverflow:
             return INT64_MAX
 

@@ -21,6 +21,7 @@ VERBS = {
     "catalog": "take over another gateway's models and prices: import",
     "emulate": "serve emulated providers, each below its own path prefix",
     "explain": "say which offer a request would get and why, or why it got the one it did",
+    "ledger": "accounts of a ledger file: topup, balance, ls",
     "plan": "check a plan without running it",
     "profiles": "learn how fast offers answer from what was observed",
     "record": "ask providers for real and record the answers, within a budget",

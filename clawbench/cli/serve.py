@@ -10,19 +10,23 @@ import signal
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4  # noqa: TID251  (the name of this server's life; ids are handed in from here)
 
 import click
 import uvicorn
 
+from clawbench.billing.ledger.protocol import Ledger
 from clawbench.clock import LoopClock
 from clawbench.config.plan import Plan, load_plan, plan_of_cassettes
 from clawbench.errors import UsageError
 from clawbench.experiments.cell import build_app
+from clawbench.experiments.kept_ledger import kept_ledger
 from clawbench.experiments.live import live_transport, prepare_live
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.experiments.warm_start import read_estimates, restored, write_estimates
+from clawbench.gateway.recorder import LOCAL_ACCOUNT
 from clawbench.gateway.records import NullWriter
 from clawbench.server.app import App
 from clawbench.transports.protocol import Transport
@@ -59,6 +63,12 @@ EVERYWHERE = ("0.0.0.0", "::")  # under which names we are reached is then not k
     help="Call the plan's offers, which must be on this machine, and record the answers into this folder.",
 )
 @click.option(
+    "--ledger",
+    "ledger_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep accounts and charges in this file; without it they are forgotten at the end. See `clawbench ledger`.",
+)
+@click.option(
     "--estimates",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep what is learned of offers here: read at the start, if it is there, and written at the end.",
@@ -72,6 +82,7 @@ def command(
     port: int,
     seed: int,
     record_into: Path | None,
+    ledger_file: Path | None,
     estimates: Path | None,
 ) -> None:
     """Serve an OpenAI-compatible endpoint from PLAN's offers and recordings, or from --cassettes alone.
@@ -87,7 +98,18 @@ def command(
     if record_into is not None:
         _check_costs_nothing(loaded)
     prepared = prepare(loaded) if record_into is None else prepare_live(loaded)
-    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed, record_into=record_into, kept=estimates))
+    asyncio.run(
+        _billed(
+            ledger_file,
+            loaded,
+            prepared,
+            host=host,
+            port=port,
+            seed=seed,
+            record_into=record_into,
+            kept=estimates,
+        )
+    )
 
 
 def _check_costs_nothing(plan: Plan) -> None:
@@ -100,10 +122,30 @@ def _check_costs_nothing(plan: Plan) -> None:
             )
 
 
+async def _billed(ledger_file: Path | None, plan: Plan, prepared: Prepared, **how: Any) -> None:
+    """Serves with the ledger file open, where one is named."""
+    if ledger_file is None:
+        await _serve(plan, prepared, ledger=None, **how)
+        return
+    book = prepared.biller.prices.book
+    async with kept_ledger(ledger_file, book, now_us=lambda: int(now().timestamp() * 1_000_000)) as (ledger, recovery):
+        ended = len(recovery.settled) + len(recovery.released)
+        if ended or recovery.left:
+            click.echo(f"{ledger_file}: {ended} holds left open by a crash were ended, {len(recovery.left)} stay open")
+        spare = (await ledger.balance(LOCAL_ACCOUNT)).available
+        if not spare:
+            click.echo(
+                f'{ledger_file}: the account "{LOCAL_ACCOUNT}" has nothing, so every request is refused. '
+                f"`clawbench ledger topup {ledger_file} {LOCAL_ACCOUNT} 10 --id first` credits it, before serving."
+            )
+        await _serve(plan, prepared, ledger=ledger, **how)
+
+
 async def _serve(
     plan: Plan,
     prepared: Prepared,
     *,
+    ledger: Ledger | None,
     host: str,
     port: int,
     seed: int,
@@ -126,6 +168,8 @@ async def _serve(
         seed=seed,
         clock=clock,
         writer=NullWriter(),
+        ledger=ledger,
+        ledger_waits=ledger is not None,
         run_id="live",
         ids=lambda: f"{run_id}-{next(numbers):06d}",
         epoch_s=int(now().timestamp()),

@@ -42,7 +42,7 @@ from clawbench.workloads.protocol import Arrival
 VIRTUAL_EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 ACCOUNT = "bench"
 PROGRESS_EVERY = 200
-ENTRIES_REMEMBERED = 500  # by a ledger in memory: how far back a request's name is known
+ENTRIES_REMEMBERED = 50_000  # by the ledger of a server in memory
 _US = 1_000_000
 BODIES_REMEMBERED = 65_536
 
@@ -131,9 +131,13 @@ def credited(
     account: str,
     epoch_s: int,
     sink: Callable[[Entry, bytes], None] | None = None,
+    remembered: int = ENTRIES_REMEMBERED,
 ) -> MemoryLedger:
-    """A ledger in memory, whose account has the plan's credit. `sink` is given every entry."""
-    ledger = MemoryLedger(lambda: int((epoch_s + clock.now()) * _US), window=ENTRIES_REMEMBERED, sink=sink)
+    """A ledger in memory, whose account has the plan's credit.
+
+    `sink` is given every entry; `remembered` of them are kept, so that a request of the same name is known again.
+    """
+    ledger = MemoryLedger(lambda: int((epoch_s + clock.now()) * _US), window=remembered, sink=sink)
     ledger.books.top_up(account, "credit of the plan", prepared.plan.table.billing.credit_pico_uat())
     return ledger
 
@@ -196,7 +200,7 @@ async def run_cell(
     transport = prepared.transport(clock, seed=cell.seed, paced=paced)
     entries = LedgerRows(writer, prefix=cell.id, epoch_s=VIRTUAL_EPOCH_S)
     numbers = count()
-    ledger = credited(prepared, clock, account=ACCOUNT, epoch_s=VIRTUAL_EPOCH_S, sink=entries.add)
+    ledger = credited(prepared, clock, account=ACCOUNT, epoch_s=VIRTUAL_EPOCH_S, sink=entries.add, remembered=0)
     app = build_app(
         prepared,
         transport,

@@ -124,11 +124,8 @@ def _run_one(
     counted = _Counted(progress)
     try:
         main = partial(_main, cell, prepared, ParquetWriter(folder), run_id, clock == "wall", counted)
-        if clock == "wall":
-            with uncollected():
-                result = asyncio.run(main())
-        else:
-            result = run_blocking(main)
+        with uncollected():
+            result = asyncio.run(main()) if clock == "wall" else run_blocking(main)
         if result.unmatched:
             raise UsageError(result.unmatched)
     except BaseException:

@@ -196,7 +196,6 @@ class Attempt:
         deltas: list[Delta] = []
         for chunk in arrived:
             found = feed(chunk.data)
-            gathered.feed(chunk.data)
             for delta in found:
                 if delta.content:
                     delivered.append(delta.content)
@@ -208,6 +207,7 @@ class Attempt:
                 if first_s is None:
                     first_s = last_s
             deltas += found
+        gathered.feed_all([chunk.data for chunk in arrived])
         facts.chunks += len(arrived)
         facts.t_first_token_s, facts.t_last_token_s, facts.t_end_s = first_s, last_s, arrived[-1].t_s
         if deltas and deltas[-1].error is not None:

@@ -19,8 +19,10 @@ from clawbench.billing.ledger.protocol import (
     Charge,
     DuplicateRequest,
     InsufficientCredits,
+    KeyLimitReached,
     Ledger,
     LedgerOverflow,
+    LedgerUnavailable,
     Risk,
 )
 from clawbench.billing.outcomes import Hold
@@ -79,6 +81,10 @@ class Holds:
             raise _duplicate(error) from None
         except LedgerOverflow:
             raise _insufficient(InsufficientCredits(amount, 0)) from None
+        except KeyLimitReached as error:
+            raise _limited(error) from None
+        except LedgerUnavailable:
+            raise _unavailable() from None
         return OpenHold(self, held.id, Hold(pico_uat=amount, input_tokens=prompt_tokens), request)
 
 
@@ -195,6 +201,25 @@ def _insufficient(error: InsufficientCredits) -> RequestError:
         code="insufficient_credits",
         type="insufficient_quota",
         extra={"required": exact_text(error.required), "available": exact_text(error.available)},
+    )
+
+
+def _limited(error: KeyLimitReached) -> RequestError:
+    return RequestError(
+        f"This key's own limit does not allow the request: {error}.",
+        status=402,
+        code="insufficient_credits",
+        type="insufficient_quota",
+    )
+
+
+def _unavailable() -> RequestError:
+    return RequestError(
+        "Nothing can be set aside for this request now, so it is not served. Try again in a few seconds.",
+        status=503,
+        code="unavailable",
+        type="server_error",
+        retry_after_s=5.0,
     )
 
 

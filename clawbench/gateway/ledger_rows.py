@@ -12,6 +12,7 @@ from clawbench.gateway.records import RecordWriter
 
 _US = 1_000_000
 _encode = msgspec.json.Encoder().encode
+_UNCHANGING = frozenset({"hold", "release", "expire", "quarantine", "checkpoint"})  # available and held together
 _ATTEMPT_KINDS = frozenset({"cost", "risk", "risk_resolved"})
 
 
@@ -26,7 +27,9 @@ class LedgerRows:
         """One entry, in the order of the log, with the canonical JSON of its detail."""
         account, attempt = entry.account, None
         detail = entry.detail
-        if account:
+        if entry.kind in _UNCHANGING:
+            amount = 0
+        elif account:
             amount = sum([posting.amount for posting in entry.postings if posting.account.startswith("client:")])
         else:
             account, amount = (

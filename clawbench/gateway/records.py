@@ -18,6 +18,7 @@ from clawbench.schema import TABLES, polars_schema
 
 Row = tuple[Any, ...]
 PART_ROWS = 20_000
+PACKED_ROWS = 256  # rows are packed into Arrow's columns while they are still in the processor's cache
 
 _ARROW: dict[str, pa.Schema] = {table: pl.DataFrame(schema=polars_schema(table)).to_arrow().schema for table in TABLES}
 
@@ -68,7 +69,7 @@ def write_part(part: pl.DataFrame, path: Path) -> None:
 class ParquetWriter:
     """Writes `<table>-00000.parquet`, `-00001`, … into a folder, a part as soon as `part_rows` rows are there.
 
-    Memory is bounded by one part a table. `write` is the seam to the disk.
+    Memory is bounded by one part a table, most of it packed. `write` is the seam to the disk.
     """
 
     def __init__(
@@ -80,38 +81,56 @@ class ParquetWriter:
     ) -> None:
         self._folder, self._part_rows, self._write = folder, part_rows, write
         self._rows: dict[str, list[Row]] = {table: [] for table in TABLES}
+        self._packed: dict[str, list[pa.RecordBatch]] = {table: [] for table in TABLES}
+        self._packed_rows = min(PACKED_ROWS, part_rows)
         self._parts: dict[str, int] = dict.fromkeys(TABLES, 0)
 
     def add(self, table: str, row: Row) -> None:
         rows = self._rows[table]
         rows.append(row)
-        if len(rows) >= self._part_rows:
-            self._flush(table)
+        if len(rows) >= self._packed_rows:
+            self._pack(table)
+            if len(self._packed[table]) * self._packed_rows >= self._part_rows:
+                self._flush(table)
 
     def close(self) -> None:
         for table, rows in self._rows.items():
             if rows:
+                self._pack(table)
+            if self._packed[table]:
                 self._flush(table)
+
+    def _pack(self, table: str) -> None:
+        self._packed[table].append(_columns(table, self._rows[table]))
+        self._rows[table] = []
 
     def _flush(self, table: str) -> None:
         path = self._folder / f"{table}-{self._parts[table]:05d}.parquet"
         try:
-            self._write(frame(table, self._rows[table]), path)
+            self._write(_frame(pa.Table.from_batches(self._packed[table])), path)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise WriteFailed(
                 f"Could not write {path.name} in {self._folder}: {error}. "
                 f"{self._parts[table]} finished parts are kept. Free some space, then go on with --resume."
             ) from error
         self._parts[table] += 1
-        self._rows[table] = []
+        self._packed[table] = []
 
 
 def frame(table: str, rows: Sequence[Row]) -> pl.DataFrame:
     """Rows in schema order as a frame with the declared types. Raises `pa.ArrowException` if a value does not fit."""
+    return _frame(pa.Table.from_batches([_columns(table, rows)]))
+
+
+def _columns(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
+    """Through Arrow, whose builder takes nested lists several times faster than polars' own."""
     schema = _ARROW[table]
     columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
-    # Through Arrow, whose builder takes nested lists several times faster than polars' own.
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
-    made = pl.from_arrow(pa.Table.from_arrays(arrays, schema=schema))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _frame(packed: pa.Table) -> pl.DataFrame:
+    made = pl.from_arrow(packed)
     assert isinstance(made, pl.DataFrame)
     return made

@@ -235,6 +235,8 @@ class Router:
 
     def offers(self, reference: Reference) -> tuple[Offer, ...]:
         """Every offer that may come to serve a reference, fallbacks included, whatever excludes it now."""
+        if reference.model is not None and not reference.fallbacks:
+            return reference.model.offers
         return tuple(slot.offer for slots in self._ranked(reference) for slot in slots)
 
     def _ranked(self, reference: Reference) -> list[tuple[Slot, ...]]:

@@ -60,6 +60,11 @@ class MemoryArchive:
         self._adjusted: dict[int, int] = {}
 
     def write(self, entry: Entry, detail: bytes, evidence: Sequence[bytes]) -> None:
+        if self._sink is not None:
+            self._sink(entry, detail)
+        if self._window == 0:
+            self._first += 1
+            return
         kind, ref = entry.kind, entry.ref
         self.log.append(entry)
         if kind in ENDINGS:
@@ -71,8 +76,6 @@ class MemoryArchive:
             self._named[kind, ref] = entry
             if kind == "hold":
                 self._attempts[_request(ref)] = int(ref[ref.rindex("/") + 1 :])
-        if self._sink is not None:
-            self._sink(entry, detail)
         if self._window is not None and len(self.log) > self._window:
             self._drop(self.log.popleft())
             self._first += 1

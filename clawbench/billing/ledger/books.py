@@ -272,7 +272,7 @@ class Books:
     def _append(self, at_us: int, *lines: Line) -> Entry:
         """All of the lines or none; the first one as it stands in the log."""
         self._check_once(lines)
-        self._check_range(lines)
+        balances = self._checked_range(lines)
         seq, prev, made = self.state.seq, self.state.hash, []
         for kind, account, ref, moves, detail, evidence in lines:
             seq += 1
@@ -293,7 +293,8 @@ class Books:
             prev = hashed
         for entry, text, evidence in made:
             self._archive.write(entry, text, evidence)
-            self.state.apply(entry)
+            self.state.note(entry)
+        self.state.balances.update(balances)
         return made[0][0]
 
     def _check_once(self, lines: Sequence[Line]) -> None:
@@ -301,14 +302,17 @@ class Books:
         if named and (len(set(named)) != len(named) or any(self._archive.find(*name) for name in named)):
             raise DuplicateRequest("settled", ", ".join(ref for _, ref in named))
 
-    def _check_range(self, lines: Sequence[Line]) -> None:
-        after: dict[str, int] = {}
+    def _checked_range(self, lines: Sequence[Line]) -> dict[str, int]:
+        """The balances after all of the lines, of the accounts that they move."""
+        before, after = self.state.balances, dict[str, int]()
         for line in lines:
             for posting in line.moves:
                 account, amount = posting.account, posting.amount
-                balance = after[account] = after.get(account, self._of(account)) + amount
+                known = after.get(account)
+                balance = after[account] = (before.get(account, 0) if known is None else known) + amount
                 if not (-INT64_MAX <= amount <= INT64_MAX and -INT64_MAX <= balance <= INT64_MAX):
                     raise LedgerOverflow(f"{account} would exceed a signed 64-bit integer")
+        return after
 
     def _forget(self, hold_id: str) -> None:
         """Of a resolved hold only the archive knows."""

@@ -37,10 +37,14 @@ class State(Struct, kw_only=True):
 
     def apply(self, entry: Entry) -> None:
         """One more entry; its postings have been found to fit."""
-        self.seq, self.hash, self.at_us = entry.seq, entry.hash, entry.at_us
         balances = self.balances
         for posting in entry.postings:
             balances[posting.account] = balances.get(posting.account, 0) + posting.amount
+        self.note(entry)
+
+    def note(self, entry: Entry) -> None:
+        """Everything of one more entry but its postings."""
+        self.seq, self.hash, self.at_us = entry.seq, entry.hash, entry.at_us
         kind, detail = entry.kind, entry.detail
         if kind == "hold":
             made = hold_of(entry)
