@@ -63,7 +63,7 @@ class Store:
     def close(self, state: State) -> None:
         """Leaves a snapshot and an empty WAL, so that the next start is quick."""
         if state.seq > self._snapshot_seq:
-            self._leave_snapshot(state)
+            self.leave_snapshot(state)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.drop()
 
@@ -87,8 +87,19 @@ class Store:
         failpoint("committed")
         self._begin(state.seq)
         if state.seq - self._snapshot_seq >= _SNAPSHOT_EVERY:
-            self._leave_snapshot(state)
+            self.leave_snapshot(state)
         return count
+
+    def leave_snapshot(self, state: State) -> None:
+        """Makes the next start quicker; `state` is that of the log on disk. The last two are kept."""
+        self._failpoint("snapshot")
+        made = self._connection
+        made.execute("BEGIN IMMEDIATE")
+        made.execute("DELETE FROM snapshot WHERE seq < ?", (self._snapshot_seq,))
+        row = (state.seq, bytes.fromhex(state.hash), msgspec.json.encode(state))
+        made.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
+        made.execute("COMMIT")
+        self._snapshot_seq = state.seq
 
     def has(self, seq: int, hashed: str) -> bool:
         """Whether the entry with that number on disk is the one with that hash."""
@@ -199,15 +210,6 @@ class Store:
                 )
             state.apply(entry)
         return state
-
-    def _leave_snapshot(self, state: State) -> None:
-        made = self._connection
-        made.execute("BEGIN IMMEDIATE")
-        made.execute("DELETE FROM snapshot WHERE seq < ?", (self._snapshot_seq,))
-        row = (state.seq, bytes.fromhex(state.hash), msgspec.json.encode(state))
-        made.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
-        made.execute("COMMIT")
-        self._snapshot_seq = state.seq
 
 
 def _insert(made: sqlite3.Connection, table: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
