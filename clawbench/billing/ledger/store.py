@@ -140,7 +140,7 @@ class Store:
 
     def find(self, kind: Kind, ref: str) -> Entry | None:
         found = self._batch.find(kind, ref)
-        if found is not None or ref in self._unknown:
+        if found is not None or (kind in ("cost", "risk") and ref in self._unknown):
             return found
         return self._row(f"ref = ? AND kind = ? AND {ONCE}", ref, kind)
 
