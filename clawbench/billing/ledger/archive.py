@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from clawbench.billing.ledger.protocol import Entry, Kind
 
-ENDINGS: Final = ("settle", "release", "expire", "late_settle")
+ENDINGS: Final = frozenset({"settle", "release", "expire", "late_settle"})
 
 
 class Archive(Protocol):

@@ -271,8 +271,9 @@ class Books:
 
     def _append(self, at_us: int, *lines: Line) -> Entry:
         """All of the lines or none; the first one as it stands in the log."""
-        self._check_once(lines)
-        balances = self._checked_range(lines)
+        if len(lines) > 1:  # costs and risks come beside something else
+            self._check_once(lines)
+        after = self._balances_after(lines)
         seq, prev, made = self.state.seq, self.state.hash, []
         for kind, account, ref, moves, detail, evidence in lines:
             seq += 1
@@ -291,10 +292,10 @@ class Books:
             )
             made.append((entry, text, evidence))
             prev = hashed
+        self.state.balances.update(after)
         for entry, text, evidence in made:
-            self._archive.write(entry, text, evidence)
             self.state.note(entry)
-        self.state.balances.update(balances)
+            self._archive.write(entry, text, evidence)
         return made[0][0]
 
     def _check_once(self, lines: Sequence[Line]) -> None:
@@ -302,14 +303,14 @@ class Books:
         if named and (len(set(named)) != len(named) or any(self._archive.find(*name) for name in named)):
             raise DuplicateRequest("settled", ", ".join(ref for _, ref in named))
 
-    def _checked_range(self, lines: Sequence[Line]) -> dict[str, int]:
-        """The balances after all of the lines, of the accounts that they move."""
+    def _balances_after(self, lines: Sequence[Line]) -> dict[str, int]:
+        """Of the accounts that move."""
         before, after = self.state.balances, dict[str, int]()
         for line in lines:
             for posting in line.moves:
                 account, amount = posting.account, posting.amount
-                known = after.get(account)
-                balance = after[account] = (before.get(account, 0) if known is None else known) + amount
+                balance = (after[account] if account in after else before.get(account, 0)) + amount
+                after[account] = balance
                 if not (-INT64_MAX <= amount <= INT64_MAX and -INT64_MAX <= balance <= INT64_MAX):
                     raise LedgerOverflow(f"{account} would exceed a signed 64-bit integer")
         return after
@@ -322,7 +323,8 @@ class Books:
         return self.state.balances.get(name, 0)
 
     def _time(self) -> int:
-        return max(self.state.at_us, self._now_us())
+        now_us, last_us = self._now_us(), self.state.at_us
+        return now_us if now_us > last_us else last_us
 
 
 def _owed(costs: Sequence[AttemptCost], risks: Sequence[Risk], held: Hold, at_us: int) -> list[Line]:

@@ -51,11 +51,11 @@ def top_up(account: str, amount: int, owed: int, at_us: int) -> tuple[Posting, .
 
 
 def hold(account: str, amount: int) -> tuple[Posting, ...]:
-    return _balanced((available(account), -amount), (held(account), amount))
+    return _moved(available(account), held(account), amount)
 
 
 def release(account: str, amount: int) -> tuple[Posting, ...]:
-    return _balanced((held(account), -amount), (available(account), amount))
+    return _moved(held(account), available(account), amount)
 
 
 def settle(account: str, on_hold: int, charge: int, spare: int, at_us: int) -> tuple[Posting, ...]:
@@ -81,16 +81,16 @@ def adjust(account: str, amount: int, spare: int, owed: int, at_us: int) -> tupl
 
 
 def cost(provider: str, amount: int, at_us: int) -> tuple[Posting, ...]:
-    return _balanced(
-        (f"{platform('cost', at_us)}:{provider}", -amount), (f"{platform('payable', at_us)}:{provider}", amount)
-    )
+    return _moved(f"{platform('cost', at_us)}:{provider}", f"{platform('payable', at_us)}:{provider}", amount)
 
 
 def risk(provider: str, amount: int, at_us: int) -> tuple[Posting, ...]:
     """A negative amount takes a risk back."""
-    return _balanced(
-        (f"{platform('risk', at_us)}:{provider}", -amount), (f"{platform('accrued', at_us)}:{provider}", amount)
-    )
+    return _moved(f"{platform('risk', at_us)}:{provider}", f"{platform('accrued', at_us)}:{provider}", amount)
+
+
+def _moved(source: str, target: str, amount: int) -> tuple[Posting, ...]:
+    return (Posting(source, -amount), Posting(target, amount)) if amount else ()
 
 
 def _balanced(*moves: tuple[str, int]) -> tuple[Posting, ...]:

@@ -92,14 +92,14 @@ class LedgerCorrupt(LedgerFileError):
     """The file is damaged, or is not what was written; opening it for an audit says how far it can be read."""
 
 
-class Posting(Struct, frozen=True, array_like=True):
+class Posting(Struct, frozen=True, array_like=True, gc=False):
     """A change of one account; those of an entry sum to zero."""
 
     account: str
     amount: int
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One line of the log. `hash` is over `prev_hash` and everything else in it."""
 
     seq: int
@@ -113,7 +113,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     hash: str = ""
 
 
-class Hold(Struct, frozen=True, kw_only=True):
+class Hold(Struct, frozen=True, kw_only=True, gc=False):
     """An amount set aside for one try of one request. A quarantined hold is open and does not expire."""
 
     id: str
@@ -128,7 +128,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     quarantined: bool = False
 
 
-class Charge(Struct, frozen=True, kw_only=True):
+class Charge(Struct, frozen=True, kw_only=True, gc=False):
     """What a request is charged, the derivation that it can be computed again from, and the raw usage texts.
 
     The entry carries the texts' SHA-256 in `detail["evidence"]`, in the same order; the texts are kept beside it.
@@ -139,7 +139,7 @@ class Charge(Struct, frozen=True, kw_only=True):
     evidence: tuple[bytes, ...] = ()
 
 
-class AttemptCost(Struct, frozen=True, kw_only=True):
+class AttemptCost(Struct, frozen=True, kw_only=True, gc=False):
     """What a provider bills for an attempt, the winner's included; `usd` is the exact figure as text."""
 
     attempt_id: str

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class SqliteLedger:
-    """A `Ledger` on disk. Belongs to one process; its methods may be awaited in any loop of it.
+    """A `Ledger` on disk. Belongs to one process; its methods may be awaited in any loop of it that runs on real time.
 
     `now_us` gives microseconds since 1970 and is called in another thread, as is `key_limits`, which gives what an API
     key may spend (None: no limit). `failpoint` is told each step of a commit by name. While the file cannot be written,

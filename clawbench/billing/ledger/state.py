@@ -1,7 +1,6 @@
 """What a ledger has to remember: the fold of its log. Balances, open holds, what each key has spent; nothing else.
 
-Bounded by the number of accounts, keys and open holds, however long the log is. `apply` is the only way in which it
-changes, for an entry that is being written as for one that is read again.
+Bounded by the number of accounts, keys and open holds, however long the log is.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ class State(Struct, kw_only=True):
     spent: dict[str, Spent] = {}
 
     def apply(self, entry: Entry) -> None:
-        """One more entry; its postings have been found to fit."""
+        """One more entry that is read again; its postings have been found to fit when it was written."""
         balances = self.balances
         for posting in entry.postings:
             balances[posting.account] = balances.get(posting.account, 0) + posting.amount
         self.note(entry)
 
     def note(self, entry: Entry) -> None:
-        """Everything of one more entry but its postings."""
+        """The same for an entry whose postings are in the balances already."""
         self.seq, self.hash, self.at_us = entry.seq, entry.hash, entry.at_us
         kind, detail = entry.kind, entry.detail
         if kind == "hold":

@@ -63,13 +63,13 @@ class Store:
     def close(self, state: State) -> None:
         """Leaves a snapshot and an empty WAL, so that the next start is quick."""
         if state.seq > self._snapshot_seq:
-            self._leave_snapshot(state)
+            self.leave_snapshot(state)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.drop()
 
     def commit(self, state: State) -> int:
         """All that is pending, or nothing; `state` is the one after it. The number of entries."""
-        count = len(self._entries)
+        count = self._count
         if not count:
             self._begin(state.seq)
             return 0
@@ -87,8 +87,19 @@ class Store:
         failpoint("committed")
         self._begin(state.seq)
         if state.seq - self._snapshot_seq >= _SNAPSHOT_EVERY:
-            self._leave_snapshot(state)
+            self.leave_snapshot(state)
         return count
+
+    def leave_snapshot(self, state: State) -> None:
+        """Makes the next start quicker; `state` is that of the log on disk. The last two are kept."""
+        self._failpoint("snapshot")
+        made = self._connection
+        made.execute("BEGIN IMMEDIATE")
+        made.execute("DELETE FROM snapshot WHERE seq < ?", (self._snapshot_seq,))
+        row = (state.seq, bytes.fromhex(state.hash), msgspec.json.encode(state))
+        made.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
+        made.execute("COMMIT")
+        self._snapshot_seq = state.seq
 
     def has(self, seq: int, hashed: str) -> bool:
         """Whether the entry with that number on disk is the one with that hash."""
@@ -116,27 +127,20 @@ class Store:
 
     def write(self, entry: Entry, detail: bytes, evidence: Sequence[bytes]) -> None:
         seq = entry.seq
-        self._entries.append(
-            (
-                seq,
-                entry.kind,
-                entry.at_us,
-                entry.account,
-                entry.ref,
-                entry.detail.get("request_id"),
-                detail.decode(),
-                bytes.fromhex(entry.hash),
-            )
-        )
+        self._count += 1
+        self._entries += (
+            seq, entry.kind, entry.at_us, entry.account, entry.ref, entry.detail.get("request_id"), detail.decode(),
+            bytes.fromhex(entry.hash),
+        )  # fmt: skip
         for place, posting in enumerate(entry.postings):
-            self._postings.append((seq, place, posting.account, posting.amount))
+            self._postings += (seq, place, posting.account, posting.amount)
         for place, text in enumerate(evidence):
-            self._evidence.append((seq, place, text))
+            self._evidence += (seq, place, text)
         self._batch.write(entry, detail, evidence)
 
     def find(self, kind: Kind, ref: str) -> Entry | None:
         found = self._batch.find(kind, ref)
-        if found is not None or ref in self._unknown:
+        if found is not None or (kind in ("cost", "risk") and ref in self._unknown):
             return found
         return self._row(f"ref = ? AND kind = ? AND {ONCE}", ref, kind)
 
@@ -170,9 +174,8 @@ class Store:
     def _begin(self, seq: int) -> None:
         """An empty batch behind the entry `seq`."""
         self._batch = MemoryArchive(after=seq)
-        self._entries: list[tuple[Any, ...]] = []
-        self._postings: list[tuple[Any, ...]] = []
-        self._evidence: list[tuple[Any, ...]] = []
+        self._count = 0  # of entries; the values of all rows of a table stand in one list
+        self._entries, self._postings, self._evidence = list[Any](), list[Any](), list[Any]()
         self._counted: dict[str, int] = {}
         self._unknown: set[str] = set()
 
@@ -200,22 +203,13 @@ class Store:
             state.apply(entry)
         return state
 
-    def _leave_snapshot(self, state: State) -> None:
-        made = self._connection
-        made.execute("BEGIN IMMEDIATE")
-        made.execute("DELETE FROM snapshot WHERE seq < ?", (self._snapshot_seq,))
-        row = (state.seq, bytes.fromhex(state.hash), msgspec.json.encode(state))
-        made.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
-        made.execute("COMMIT")
-        self._snapshot_seq = state.seq
 
-
-def _insert(made: sqlite3.Connection, table: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
-    for some in _chunks(rows):
-        room = _room(len(some))
-        bound = list(chain.from_iterable(some))
-        bound += [None] * ((room - len(some)) * columns)
-        made.execute(_insert_sql(table, columns, room), bound)
+def _insert(made: sqlite3.Connection, table: str, columns: int, values: list[Any]) -> None:
+    for start in range(0, len(values), _ROWS_MAX * columns):
+        some = values[start : start + _ROWS_MAX * columns]
+        room = _room(len(some) // columns)
+        some += [None] * (room * columns - len(some))
+        made.execute(_insert_sql(table, columns, room), some)
 
 
 def _chunks(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
@@ -223,8 +217,9 @@ def _chunks(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def _room(rows: int) -> int:
-    """The next power of two: few different statements, which stay prepared."""
-    return max(8, 1 << (rows - 1).bit_length())
+    """At most a quarter more: four sizes an octave, so that there are few different statements, which stay prepared."""
+    step = 1 << max((rows - 1).bit_length() - 3, 2)
+    return -(-rows // step) * step
 
 
 @lru_cache

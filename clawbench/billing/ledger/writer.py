@@ -123,6 +123,7 @@ class Writer:
             while batch := self._take():
                 self._under_way = batch
                 self._work(batch)
+                self._mend()
             with suppress(*_FAILURES):
                 self._store.close(self._books.state)
         except BaseException as error:  # something of ours broke: nobody may wait for ever
@@ -226,6 +227,16 @@ class Writer:
             return written
         raise AssertionError("counting ended")
 
+    def _mend(self) -> None:
+        """Where nobody waits for a write that would show whether one succeeds again, tries one."""
+        while self.broken and not self._urgent:
+            try:
+                self._store.leave_snapshot(self._books.state)
+                self.broken = False
+            except _FAILURES as error:
+                if self._reopen(error) is None or not self._pause(error):
+                    return
+
     def _pause(self, error: Exception) -> bool:
         """Refuses what is new until a batch has been written, and waits a little. Whether to go on."""
         self.broken = True
@@ -240,8 +251,7 @@ class Writer:
         return [each for each in batch if each.call not in _CAN_WAIT]
 
     def _refuse(self, operations: Iterable[Operation], why: str) -> None:
-        gone = LedgerUnavailable(why)
-        self._deliver([_Answer(each, None, gone) for each in operations])
+        self._deliver([_Answer(each, None, LedgerUnavailable(why)) for each in operations])
 
     def _work_singly(self, batch: list[Operation], error: Exception) -> None:
         """Finds the operation that the tables refuse though the books allowed it, and refuses it alone."""
@@ -259,10 +269,12 @@ class Writer:
         counts.batch_max = max(counts.batch_max, operations)
 
     def _deliver(self, answers: Sequence[_Answer]) -> None:
-        waiting = [answer for answer in answers if answer.operation.future is not None]
-        for loop in dict.fromkeys(answer.operation.loop for answer in waiting):
-            assert loop is not None
-            own = [answer for answer in waiting if answer.operation.loop is loop]
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
+        for answer in answers:
+            loop = answer.operation.loop
+            if loop is not None:
+                by_loop.setdefault(loop, []).append(answer)
+        for loop, own in by_loop.items():
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 loop.call_soon_threadsafe(self._resolve, own)
 

@@ -78,6 +78,7 @@ class Failpoints:
         self.steps: list[str] = []
         self._from = self._until = 0
         self._error: BaseException = Killed()
+        self._named: set[str] = set()
 
     def arm(self, after: int = 0, error: BaseException | None = None, times: int = 1) -> None:
         """`after`: how many steps still pass."""
@@ -85,10 +86,16 @@ class Failpoints:
         self._until = self._from + times
         self._error = error or Killed()
 
+    def fail_at(self, step: str, error: BaseException) -> None:
+        """At every step of that name."""
+        self._named.add(step)
+        self._error = error
+
     def disarm(self) -> None:
         self._from = self._until = 0
+        self._named.clear()
 
     def __call__(self, step: str) -> None:
         self.steps.append(step)
-        if self._from < len(self.steps) <= self._until:
+        if self._from < len(self.steps) <= self._until or step in self._named:
             raise self._error

@@ -174,6 +174,19 @@ async def test_an_attempt_is_booked_once_as_cost_and_once_as_risk(a: Kept) -> No
     assert (await a.balance()).held == 100
 
 
+async def test_ids_of_different_things_may_be_equal_even_in_one_batch(a: Kept) -> None:
+    hold = await a.hold()
+    _, again, other = await asyncio.gather(
+        a.ledger.settle(hold.id, Charge(amount=1), [AttemptCost(attempt_id="first", provider="p", amount=1)]),
+        a.ledger.top_up("a", "first", 1000),
+        a.hold(request="first"),
+    )
+    assert again.seq == 1
+    assert other.attempt == 1
+    risk = Risk(attempt_id="first", provider="p", amount=1)
+    assert (await a.ledger.release(other.id, "failed", risks=[risk])).kind == "release"
+
+
 async def test_amounts_that_no_entry_can_hold_change_nothing(a: Kept) -> None:
     await a.ledger.top_up("a", "all", INT64_MAX - 1000)
     for account in ("a", "b"):

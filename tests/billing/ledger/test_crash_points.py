@@ -48,7 +48,7 @@ async def test_the_day_takes_the_steps_that_are_enumerated_here(tmp_path: Path) 
     ledger = opened(tmp_path, failpoints)
     await day(ledger)
     await ledger.close()
-    assert failpoints.steps == ["open", *COMMIT * 5]
+    assert failpoints.steps == ["open", *COMMIT * 5, "snapshot"]
 
 
 @pytest.mark.parametrize("step", range(1, 31))
@@ -127,6 +127,23 @@ async def test_while_the_disk_fails_holds_are_refused_and_a_settle_waits_until_i
     failpoints.disarm()
     assert (await settling).kind == "settle"
     assert (await ledger.hold("a", "k", "r2", "b", 100, NOON_US * 2)).attempt == 1
+    await ledger.close()
+    assert prove(read_entries(ledger.path)).sound
+
+
+async def test_a_disk_that_works_again_is_noticed_though_nothing_waits_to_be_written(tmp_path: Path) -> None:
+    failpoints = Failpoints()
+    ledger = opened(tmp_path, failpoints, retry_s=0.001)
+    await ledger.top_up("a", "first", 1000)
+    for step in ("begin", "snapshot"):
+        failpoints.fail_at(step, FULL)
+        with pytest.raises(LedgerUnavailable):
+            await ledger.hold("a", "k", "r1", "b", 100, NOON_US * 2)
+        assert ledger.broken
+    failpoints.disarm()
+    while ledger.broken:
+        await asyncio.sleep(0)
+    assert (await ledger.hold("a", "k", "r1", "b", 100, NOON_US * 2)).attempt == 1
     await ledger.close()
     assert prove(read_entries(ledger.path)).sound
 

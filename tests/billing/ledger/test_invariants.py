@@ -28,6 +28,7 @@ from clawbench.billing.ledger.protocol import (
     Risk,
 )
 from clawbench.billing.ledger.sqlite import SqliteLedger
+from clawbench.billing.ledger.state import fold
 from tests.billing.ledger.ledgers import Clock, Failpoints
 
 T = TypeVar("T")
@@ -212,6 +213,8 @@ class Machine(RuleBasedStateMachine):
             assert balance.held == self.model.held(account)
 
     def teardown(self) -> None:
+        if isinstance(self.ledger, MemoryLedger):
+            assert fold(self.ledger.archive.log) == self.ledger.books.state
         self.loop.close()
 
 
