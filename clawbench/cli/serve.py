@@ -20,6 +20,7 @@ from clawbench.errors import UsageError
 from clawbench.experiments.cell import build_app
 from clawbench.experiments.live import live_transport, prepare_live
 from clawbench.experiments.prepare import Prepared, prepare
+from clawbench.experiments.steady_heap import steady_heap
 from clawbench.gateway.records import NullWriter
 from clawbench.server.app import App
 from clawbench.transports.protocol import Transport
@@ -78,7 +79,8 @@ def command(
     if record_into is not None:
         _check_costs_nothing(loaded)
     prepared = prepare(loaded) if record_into is None else prepare_live(loaded)
-    asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed, record_into=record_into))
+    with steady_heap():
+        asyncio.run(_serve(loaded, prepared, host=host, port=port, seed=seed, record_into=record_into))
 
 
 def _check_costs_nothing(plan: Plan) -> None:

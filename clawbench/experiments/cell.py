@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import count
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from clawbench.clock import Clock
 from clawbench.experiments.baselines import router_for
 from clawbench.experiments.client import Answer, ask, client_body
 from clawbench.experiments.prepare import Prepared
+from clawbench.experiments.steady_heap import steady_heap
 from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
@@ -165,10 +167,11 @@ async def run_cell(
     bodies = Bodies(model_reference(prepared.plan.table.workload.model, cell.strategy))
     drive = _Drive(app, cell, bodies, clock, progress)
     arrivals = traffic.arrivals(stream(cell.seed, "workload"))
-    if traffic.concurrency is None:
-        await drive.open_loop(arrivals)
-    else:
-        await drive.closed_loop(arrivals, traffic.concurrency)
+    with steady_heap() if paced else nullcontext():
+        if traffic.concurrency is None:
+            await drive.open_loop(arrivals)
+        else:
+            await drive.closed_loop(arrivals, traffic.concurrency)
     writer.close()
     unmatched = None
     if isinstance(transport, CassetteTransport) and not transport.matched:
