@@ -25,6 +25,8 @@ from clawbench.routing.strategies import STRATEGIES, Strategy, by_tags
 from clawbench.routing.strategies.product import Product
 from clawbench.types import Decision, Exclusion, Offer, RequestShape
 
+REFERENCES_REMEMBERED = 1024
+
 
 class Scored(Struct, frozen=True):
     """The eligible offers of a request, in parallel, and the others with their reasons."""
@@ -87,10 +89,19 @@ class Router:
             model.id: tuple(self._slots[offer.id] for offer in model.offers) for model in catalog.models.values()
         }
         self._combined: dict[tuple[str, ...], Strategy] = {}
+        self._references: dict[str, Reference] = {}
 
     def reference(self, model: str, *, models: Any = None, provider: Any = None) -> Reference:
         """What the client's model string and routing fields mean; raises `RequestError` for what is unknown."""
-        return resolve(model, self.catalog, models=models, provider=provider, chain=self._chain)
+        if models is not None or provider is not None:
+            return resolve(model, self.catalog, models=models, provider=provider, chain=self._chain)
+        known = self._references.get(model)
+        if known is None:
+            known = resolve(model, self.catalog, chain=self._chain)
+            if len(self._references) >= REFERENCES_REMEMBERED:  # clients spell names in any number of ways
+                self._references.clear()
+            self._references[model] = known
+        return known
 
     def strategy(self, reference: Reference) -> Strategy:
         """The strategy that a reference asks for, the default where it has no tags."""
