@@ -1,4 +1,4 @@
-"""Numerals: figures as text for people, no more digits than they carry, one number of decimals a column.
+"""Numerals: figures as text for people, no more digits than they carry, one number of decimals a column where it fits.
 
 Text only; what a figure means and where it stands is the business of whoever prints it. An unknown figure is a
 dash, never a zero.
@@ -11,17 +11,22 @@ from math import floor, isfinite, log10
 
 UNKNOWN = "–"
 _DECIMALS_MAX = 6
+_FAR = 20.0
 
 
 def column(values: Sequence[float | None], half_widths: Sequence[float | None] = ()) -> list[str]:
     """A column of figures with the same number of decimals, each with ` ± half-width` where one is known.
 
-    Three significant digits for the largest and at least two for the smallest, but none beyond the second digit
-    of the typical half-width.
+    Three significant digits for the largest and at least two for the others, but none beyond the second digit of the
+    typical half-width. A figure that this would leave with fewer than two of the digits it carries gets more decimals
+    than the column.
     """
     places = decimals(values, half_widths)
     widths = list(half_widths) or [None] * len(values)
-    return [_figure(value, width, places) for value, width in zip(values, widths, strict=True)]
+    return [
+        _figure(value, width, max(places, _own_decimals(value, width)))
+        for value, width in zip(values, widths, strict=True)
+    ]
 
 
 def decimals(values: Sequence[float | None], half_widths: Sequence[float | None] = ()) -> int:
@@ -29,11 +34,23 @@ def decimals(values: Sequence[float | None], half_widths: Sequence[float | None]
     sizes = [abs(value) for value in values if value and isfinite(value)]
     if not sizes:
         return 0
-    wanted = max(2 - floor(log10(max(sizes))), 1 - floor(log10(min(sizes))))
+    # What is far smaller than the largest has decimals of its own, and gives the others none that they do not carry.
+    near = [size for size in sizes if size > max(sizes) / _FAR]
+    wanted = max(2 - floor(log10(max(sizes))), 1 - floor(log10(min(near))))
     widths = sorted(width for width in half_widths if width and isfinite(width))
     if widths:
         wanted = min(wanted, 1 - floor(log10(widths[len(widths) // 2])))
     return min(max(wanted, 0), _DECIMALS_MAX)
+
+
+def _own_decimals(value: float | None, half_width: float | None) -> int:
+    """Decimals that show two digits of a figure, or as many as its half-width leaves it; at most 6."""
+    if not value or not isfinite(value):
+        return 0
+    wanted = 1 - floor(log10(abs(value)))
+    if half_width and isfinite(half_width):
+        wanted = min(wanted, 1 - floor(log10(half_width)))
+    return min(wanted, _DECIMALS_MAX)
 
 
 def _figure(value: float | None, half_width: float | None, places: int) -> str:

@@ -8,7 +8,7 @@ Formulas stand in `metrics.py`; nothing is computed here that a table does not a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from clawbench.analysis import metrics
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.head import strategies_in_order
 from clawbench.analysis.labels import placed
-from clawbench.analysis.numerals import clipped, count
+from clawbench.analysis.numerals import clipped, count, percent
 from clawbench.analysis.palette import (
     FAINT,
     INK,
@@ -198,16 +198,18 @@ def match_and_timing_bars(source: Source, attempts: Frame | None = None) -> Figu
     picture = Picture(height_in=1.7 + 0.42 * len(order))
     panels = picture.subplots(1, 2, sharey=True)
     kinds = (("match", matches, MATCH_COLOURS, "answers"), ("timing", timings, TIMING_COLOURS, "times"))
-    for axes, (column, shares, colours, title) in zip(panels, kinds, strict=True):
+    corners: list[Literal["outside lower left", "outside lower right"]] = ["outside lower left", "outside lower right"]
+    for axes, (column, shares, colours, title), corner in zip(panels, kinds, corners, strict=True):
         _bars(axes, shares, column, "answers", order, colours)
         dress(axes, x="share of answers", title=title, grid="x")
         handles, names = _swatches(shares[column].to_list(), colours)
-        axes.legend(
+        # Of the picture, not of the panel: only then does the layout keep room for them, however many rows they have.
+        picture.legend(
             handles,
             names,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.55 / (0.42 * len(order) + 0.3) - 0.08),
+            loc=corner,
             ncols=3,
+            title=title,
             frameon=False,
             fontsize=8.5,
             labelcolor=INK,
@@ -231,7 +233,7 @@ def _bars(
         if share >= 0.07:
             middle = left[strategy] + share / 2
             axes.text(
-                middle, place[strategy], f"{100 * share:.0f} %", ha="center", va="center", color="white", fontsize=8
+                middle, place[strategy], f"{percent(share, 100)} %", ha="center", va="center", color="white", fontsize=8
             )
         left[strategy] += share
     labels = [f"{_named(strategy)}\n{count(totals.get(strategy, 0))} {counted}" for strategy in order]

@@ -163,7 +163,7 @@ def _sheet(sheet: Sheet) -> str:
 
 def _is_figure(texts: Sequence[str]) -> bool:
     """Whether a column holds figures, to be set flush right."""
-    return all(text[:1] in "+−-–0123456789" for text in texts)
+    return all(text[:1] in "+−-–<>0123456789" for text in texts)
 
 
 def _figure(figure: Figure, title: str, how: str) -> str:

@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from clawbench.analysis.frames import RunFolder
-from clawbench.analysis.report import write_report
 from clawbench.analysis.tables import summary
 from clawbench.analysis.terminal import print_summary
 from clawbench.cli.console import console
 from clawbench.errors import UsageError
+from clawbench.experiments.run_folder import report_of
 
 
 @click.command("report")
@@ -31,4 +31,4 @@ def command(run: Path, html: Path | None, as_json: bool) -> None:
         click.echo(msgspec.json.encode(figures))
         return
     print_summary(folder, console())
-    click.echo(f"Report: {write_report(folder, html or run / 'report.html')}")
+    click.echo(f"Report: {report_of(folder, html or run / 'report.html')}")

@@ -351,11 +351,13 @@ def _check(table: PlanTable) -> None:
     table.billing.terms()
     table.billing.credit_pico_uat()
     table.gateway.limits()
-    for key, values in (("strategies", table.strategies), ("seeds", table.seeds)):
+    # "@price" is "price": they would be one cell.
+    plain = [strategy.strip("@").replace("@", "-") for strategy in table.strategies]
+    for key, values, names in (("strategies", table.strategies, plain), ("seeds", table.seeds, table.seeds)):
         if not values:
             raise PlanError(f"{key} is empty; give at least one")
-        if len(set(values)) != len(values):
-            raise PlanError(f"{key} names one twice: {values}")
+        if len(set(names)) != len(names):
+            raise PlanError(f"{key} names one twice: {', '.join(map(str, values))}")
     if any(not -(2**63) <= seed < 2**63 for seed in table.seeds):
         raise PlanError("seeds must fit 64 bits")
     synthetic = table.replay.matching == "synthetic"

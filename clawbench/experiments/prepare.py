@@ -18,9 +18,10 @@ from clawbench.catalog.catalog import Catalog
 from clawbench.catalog.price_maps import PriceMap, read_price_maps
 from clawbench.clock import Clock
 from clawbench.config.plan import Plan
-from clawbench.errors import CassetteError, PlanError, UpstreamError
+from clawbench.errors import CassetteError, PlanError, RequestError, UpstreamError
 from clawbench.experiments.recorded_offers import offers_of_recordings
 from clawbench.experiments.warm_start import read_estimates
+from clawbench.routing.reference import ANY_MODEL, PATTERNS, resolve
 from clawbench.transports.cassette import CassetteTransport
 from clawbench.transports.emulator import EmulatorTransport
 from clawbench.types import ChatRequest, Offer
@@ -43,6 +44,7 @@ class Prepared:
             display_names={key: table.name for key, table in plan.table.models.items() if table.name is not None},
             aliases={key: tuple(table.aliases) for key, table in plan.table.models.items()},
         )
+        _check_model(plan, self.catalog)
         self.store: BoundStore = opened.bind(offers)
         synthetic = plan.table.replay.matching == "synthetic"
         self.ineligible = {} if synthetic else {**self.store.ineligible, **self.store.unrecorded}
@@ -117,6 +119,19 @@ def _refusal(problems: tuple[CassetteError, ...]) -> CassetteError:
     )
 
 
+def _check_model(plan: Plan, catalog: Catalog) -> None:
+    """Raises `PlanError` if the model that clients ask for is one that no request could be served with."""
+    model = plan.table.workload.model
+    if model == ANY_MODEL:
+        return
+    gateway = plan.table.gateway
+    patterns = PATTERNS if gateway.name_patterns is None else gateway.name_patterns
+    try:
+        resolve(model, catalog, chain=gateway.fallback_models, patterns=patterns)
+    except RequestError as error:
+        raise PlanError(f"{plan.path}: workload.model: {error.message}") from error
+
+
 def _traffic(plan: Plan, opened: CassetteStore, store: BoundStore, offers: list[Offer]) -> Traffic:
     workload = plan.table.workload
     prompts: PromptSource
@@ -127,8 +142,8 @@ def _traffic(plan: Plan, opened: CassetteStore, store: BoundStore, offers: list[
         requests = recorded_requests(opened, store, None if everything else offers)
         if not requests:
             raise PlanError(
-                f"{plan.path}: no successful call in the cassettes belongs to any of the plan's offers. "
-                + " ".join(list(store.unrecorded.values())[:2])
+                f"{plan.path}: no successful call in the cassettes belongs to any of the plan's offers: "
+                + "; ".join(list(store.unrecorded.values())[:2])
             )
         prompts = RecordedPrompts(requests, order=workload.order, stream=workload.stream)
     return Traffic(name=workload.name, process=_process(plan), prompts=prompts, requests=workload.requests)

@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from clawbench.analysis.frames import RunFolder
+from clawbench.analysis.report import write_report
 from clawbench.errors import UsageError, WriteFailed
 
 RUN_ID_CHARACTERS = 12
@@ -56,11 +58,22 @@ class RunWriter:
         if not numbered:
             return cls.fresh(out, name, run_id)
         latest = max(numbered, key=lambda path: int(path.name[len(stem) + 1 :] or 1))
-        manifest = latest / "manifest.json"
-        if manifest.exists() and msgspec.json.decode(manifest.read_bytes()).get("run_id") != run_id:
+        writer = cls(latest)
+        if writer.manifest().get("run_id", run_id) != run_id:
             raise UsageError(f"{latest} belongs to another run; remove it, or choose another folder with --out")
         (latest / "cells").mkdir(exist_ok=True)
-        return cls(latest)
+        return writer
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it stands; empty where there is none yet. Raises `UsageError` for one that cannot be read."""
+        path = self.path / "manifest.json"
+        try:
+            content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError) as error:
+            raise UsageError(f"{path} cannot be read: {error}. Remove {self.path}, or run without --resume") from error
+        return content
 
     def finished(self, cell_id: str) -> dict[str, Any] | None:
         """What was noted when this cell was finished; None if it was not."""
@@ -118,6 +131,17 @@ class RunWriter:
 
     def _unfinished(self, cell_id: str) -> Path:
         return self.path / "cells" / f".{cell_id}"
+
+
+def report_of(folder: RunFolder, out: Path) -> Path:
+    """Writes the run's page to `out`; the path written. Raises `WriteFailed`; the records are not touched."""
+    try:
+        return write_report(folder, out)
+    except OSError as error:
+        raise WriteFailed(
+            f"Could not write the report {out}: {error}. The records are whole in {folder.path}; "
+            f"`clawbench report {folder.path}` writes it again, --html elsewhere."
+        ) from error
 
 
 def list_runs(out: Path) -> list[dict[str, Any]]:

@@ -18,13 +18,12 @@ from typing import Any, Literal, Protocol
 
 from clawbench.analysis.digest import digest
 from clawbench.analysis.frames import RunFolder
-from clawbench.analysis.report import write_report
 from clawbench.clock import LoopClock, run_blocking
 from clawbench.config.plan import Plan
 from clawbench.errors import RunInterrupted, UsageError
 from clawbench.experiments.cell import Cell, CellResult, run_cell
 from clawbench.experiments.prepare import Prepared, prepare
-from clawbench.experiments.run_folder import RunWriter
+from clawbench.experiments.run_folder import RunWriter, report_of
 from clawbench.experiments.warm_start import FILE_NAME, write_estimates
 from clawbench.gateway.records import ParquetWriter
 from clawbench.schema import SCHEMA_VERSION
@@ -81,6 +80,7 @@ def run_plan(
     progress = progress or Silence()
     prepared = prepare(plan)
     writer = (RunWriter.resumed if resume else RunWriter.fresh)(out, plan.name, plan.run_id)
+    _check_goes_on(writer, _manifest(plan, prepared, clock, created_at, [], digest_text=None))
     book = prepared.biller.prices.book
     writer.write_price_book(book.id, book.text)
     cells = cells_of(plan)
@@ -105,8 +105,19 @@ def run_plan(
     writer.write_manifest(_manifest(plan, prepared, clock, created_at, finished, digest_text=digest(folder)))
     folder = RunFolder(writer.path)
     if report:
-        write_report(folder, writer.path / "report.html")
+        report_of(folder, writer.path / "report.html")
     return folder
+
+
+def _check_goes_on(writer: RunWriter, manifest: dict[str, Any]) -> None:
+    """Raises `UsageError` where cells were finished under something else than what the others would be run under."""
+    before = writer.manifest()
+    for name in ("clock", "cassettes", "prices"):
+        if name in before and before[name] != manifest[name]:
+            raise UsageError(
+                f"{writer.path} was begun under another value of {name}: {before[name]} then, {manifest[name]} now. "
+                "Its cells could not be compared with the rest; run without --resume."
+            )
 
 
 def _run_one(

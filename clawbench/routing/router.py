@@ -26,6 +26,8 @@ from clawbench.routing.strategies import STRATEGIES, Strategy, by_tags
 from clawbench.routing.strategies.product import Product
 from clawbench.types import Decision, Exclusion, Offer, RequestShape
 
+REFERENCES_REMEMBERED = 1024
+
 
 class Scored(Struct, frozen=True):
     """The eligible offers of a request, in parallel, and the others with their reasons."""
@@ -90,14 +92,23 @@ class Router:
             model.id: tuple(self._slots[offer.id] for offer in model.offers) for model in catalog.models.values()
         }
         self._combined: dict[tuple[str, ...], Strategy] = {}
+        self._references: dict[str, Reference] = {}
 
     def reference(self, model: str, *, models: Any = None, provider: Any = None, chained: bool = True) -> Reference:
         """What the client's model string and routing fields mean; raises `RequestError` for what is unknown.
 
         `chained` False: the fallback chain is not for this client, an unknown model is an error.
         """
-        chain = self._chain if chained else ()
-        return resolve(model, self.catalog, models=models, provider=provider, chain=chain, patterns=self._patterns)
+        if models is not None or provider is not None or not chained:
+            chain = self._chain if chained else ()
+            return resolve(model, self.catalog, models=models, provider=provider, chain=chain, patterns=self._patterns)
+        known = self._references.get(model)
+        if known is None:
+            known = resolve(model, self.catalog, chain=self._chain, patterns=self._patterns)
+            if len(self._references) >= REFERENCES_REMEMBERED:  # clients spell names in any number of ways
+                self._references.clear()
+            self._references[model] = known
+        return known
 
     def strategy(self, reference: Reference) -> Strategy:
         """The strategy that a reference asks for, the default where it has no tags."""

@@ -101,14 +101,14 @@ def parse_recorded(body: bytes, *, model: str | None = None) -> ChatRequest:
     if model is not None or not value.get("model"):
         value = {**value, "model": model or "unnamed"}
     try:
-        return _request(msgspec.convert(value, Fields), {key: value[key] for key in value.keys() - KNOWN})
+        return _request(msgspec.convert(value, Fields), {key: item for key, item in value.items() if key not in KNOWN})
     except msgspec.ValidationError:
         good = {key: item for key, item in value.items() if key in KNOWN and _fits(key, item)}
         if "model" not in good:
             raise ValueError("model is no string") from None
         if "messages" not in good:
             raise ValueError("there are too many messages") from None
-        return _request(msgspec.convert(good, Fields), {key: value[key] for key in value.keys() - good.keys()})
+        return _request(msgspec.convert(good, Fields), {key: item for key, item in value.items() if key not in good})
 
 
 def _fits(key: str, item: Any) -> bool:

@@ -18,7 +18,7 @@ from clawbench.analysis.digest import digest
 from clawbench.analysis.frames import NotARun, RunFolder
 from clawbench.analysis.report import page, write_report
 from clawbench.analysis.terminal import print_summary
-from clawbench.schema import TABLES, polars_schema
+from clawbench.schema import TABLES, TIMINGS, polars_schema
 from tests.analysis.made_run import Row, attempt, frame, manifest, request, write_run
 
 
@@ -146,6 +146,44 @@ def test_figures_are_drawn_for_few_and_many_strategies_and_offers(tmp_path: Path
         plots.match_and_timing_bars,
     ):  # fmt: skip
         assert draw(run).axes
+
+
+def bars_of(*kinds: tuple[str, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Requests with one answered attempt each, so many of each timing; every thousandth request failed."""
+    ids = [(f"c-{n:06d}", timing) for timing, many in kinds for n in range(many)]
+    ids = [(f"{timing}-{name}", timing) for name, timing in ids]
+    requests = [request(name, status="failed" if n % 1000 == 999 else "ok") for n, (name, _) in enumerate(ids)]
+    attempts = [attempt(name, match="nearest", timing=timing) for name, timing in ids]
+    return frame("requests", requests), frame("attempts", attempts)
+
+
+def test_bars_say_all_of_all_only() -> None:
+    requests, _ = bars_of(("header", 1000))
+    (axes,) = plots.status_bars(requests).axes
+    assert [text.get_text() for text in axes.texts] == [">99 %"]
+
+
+def test_every_name_of_a_legend_is_on_the_page() -> None:
+    requests, attempts = bars_of(*((timing, 3) for timing in TIMINGS))
+    picture = plots.match_and_timing_bars(requests, attempts)
+    picture.draw_without_rendering()
+    width, height = picture.get_size_inches() * picture.dpi
+    shown = [each.get_text() for legend in picture.legends for each in legend.get_texts()]
+    assert shown == ["nearest", *TIMINGS]
+    for legend in picture.legends:
+        x0, y0, x1, y1 = legend.get_window_extent().extents
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+    for axes in picture.axes:
+        below = axes.get_tightbbox()
+        assert below is not None
+        assert all(legend.get_window_extent().y1 <= below.y0 for legend in picture.legends)
+
+
+def test_a_column_of_shares_is_set_as_figures_also_where_one_is_below_all_digits(tmp_path: Path) -> None:
+    attempts = [attempt(f"c-{n:06d}", outcome="ok" if n else "timeout_first") for n in range(3000)]
+    text = page(small_run(tmp_path, [request(f"c-{n:06d}") for n in range(3000)], attempts))
+    assert "<td>&lt;0.1 % (1)</td>" in text
 
 
 HOSTILE = "<script>alert('x')</script>"

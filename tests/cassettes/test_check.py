@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     write_cassette(tmp_path / "tape.yaml", items)
     (tmp_path / "broken.yaml").write_text("interactions:\n  - 'cut")
     (tmp_path / "half.yaml").write_text(
-        "interactions:\n- request: {uri: 'https://api.plain.test/v1/ask', method: POST}\n"
+        "interactions:\n- request: {uri: 'https://api.plain.test/v1/ask', method: POST}\nversion: 1\n"
     )
     (tmp_path / "go.yaml").write_text("version: 2\ninteractions: []\n")
     (tmp_path / "trace.httprr").write_text("httprr trace v1\n")

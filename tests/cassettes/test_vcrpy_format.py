@@ -6,6 +6,7 @@ import base64
 import contextlib
 import gzip
 import json
+import re
 from typing import Any
 
 import pytest
@@ -227,3 +228,22 @@ def test_many_bodies_below_the_single_limit_are_a_bomb_too() -> None:
     )
     text = f"body: &b !!binary {base64.b64encode(padded).decode()}\ninteractions:\n{items}version: 1\n"
     assert "bomb" in refusal(text.encode()).reason
+
+
+def test_a_file_that_was_cut_is_never_taken_for_a_whole_one() -> None:
+    whole = yaml.safe_dump({"interactions": [item(), item()], "version": 1}).encode()  # in vcrpy's order of keys
+    end = whole.index(b"version: 1")
+    first, second = read(whole)
+    for length in range(whole.index(b"interactions:") + 20, end):
+        try:
+            found = read(whole[:length])
+        except CassetteError:
+            continue
+        assert found in ([first], [first, second]), f"cut at byte {length} of {len(whole)}"
+
+
+def test_a_file_without_a_version_is_read_unless_it_was_cut() -> None:
+    text = yaml.safe_dump({"interactions": [item(), item()]})
+    assert len(read(text.encode())) == 2
+    cut = text[: text.rindex("status")].encode()
+    assert re.search(r"cut off: .*last interaction.*status", str(refusal(cut)))

@@ -59,6 +59,7 @@ def test_paths_are_relative_to_the_plan(plan: Path) -> None:
         ("workload.kind=fast", "Invalid enum value 'fast'"),
         ("strategies=['pric']", r'strategy "pric" is not known. Did you mean "price"\?'),
         ("strategies=['price','price']", "names one twice"),
+        ("strategies=['price','@price']", "names one twice"),
         ("strategies=[]", "strategies is empty"),
         ("seeds=[]", "seeds is empty"),
         ("seeds=[99999999999999999999]", "seeds"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +18,8 @@ import pytest
 
 from clawbench.analysis.frames import RunFolder
 from clawbench.config.plan import Plan, load_plan
-from clawbench.errors import CassetteError, PlanError, RunInterrupted, UsageError
-from clawbench.experiments.run_folder import list_runs
+from clawbench.errors import CassetteError, PlanError, RunInterrupted, UsageError, WriteFailed
+from clawbench.experiments.run_folder import list_runs, report_of
 from clawbench.experiments.runner import Silence, run_plan, uncollected
 
 ROOT = Path(__file__).parents[2]
@@ -69,8 +71,10 @@ def test_another_process_prints_the_same_digest(tmp_path: Path) -> None:
         str(tmp_path),
     ]
     command += [part for override in SMALL for part in ("--set", override)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.strip()
-    assert printed == run(small(), tmp_path).manifest["digest"]
+    # Another order of sets and of what was built from them must not show either.
+    others = [{**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2")]
+    ran = [subprocess.run(command, capture_output=True, check=True, cwd=tmp_path, env=env) for env in others]
+    assert {each.stdout.decode().strip() for each in ran} == {run(small(), tmp_path).manifest["digest"]}
 
 
 class Stops(Silence):
@@ -113,6 +117,39 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_with_the_rest(
     assert resumed.path == left
     assert goes_on.begun == ["price-s1", "price-s2"]
     assert resumed.manifest["digest"] == run(plan, tmp_path).manifest["digest"]
+
+
+def test_what_was_begun_under_another_clock_or_with_other_recordings_does_not_go_on(tmp_path: Path) -> None:
+    tapes = tmp_path / "tapes"
+    shutil.copytree(ROOT / "cassettes" / "pool", tapes, ignore=shutil.ignore_patterns("*.index*", "*-gpt-*", "*-qwen*"))
+    plan = small(f"replay.cassettes=['{tapes}']")
+    with pytest.raises(RunInterrupted):
+        run(plan, tmp_path / "runs", progress=Stops("price-s1"))
+    with pytest.raises(UsageError, match="another value of clock: virtual then, wall now"):
+        run(plan, tmp_path / "runs", resume=True, clock="wall")
+    (tapes / "evenkeel-llama-3.3-70b.yaml").unlink()
+    with pytest.raises(UsageError, match="another value of cassettes"):
+        run(plan, tmp_path / "runs", resume=True)
+    (manifest,) = (tmp_path / "runs").glob("*/manifest.json")
+    manifest.write_text("{")
+    with pytest.raises(UsageError, match=r"manifest.json cannot be read"):
+        run(plan, tmp_path / "runs", resume=True)
+
+
+def test_a_report_that_cannot_be_written_is_an_error_that_says_where_the_records_are(tmp_path: Path) -> None:
+    folder = run(small(), tmp_path)
+    with pytest.raises(WriteFailed, match=r"none/report.html.*records are whole in .*clawbench report") as raised:
+        report_of(folder, tmp_path / "none" / "report.html")
+    assert raised.value.exit_code == 1
+
+
+def test_a_model_that_nobody_offers_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r'workload.model: .*llama-4-scot.*Did you mean "llama-4-scout"'):
+        run(small("workload.model=llama-4-scot"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    chained = small("workload.model=llama-4-scot", "gateway.fallback_models=['llama-4-scout']")
+    served = run(chained, tmp_path).requests()
+    assert served.filter(served["status"] == "ok").height > 0.9 * served.height
 
 
 def test_resuming_what_was_never_begun_begins_it(tmp_path: Path) -> None:

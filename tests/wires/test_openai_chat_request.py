@@ -261,6 +261,13 @@ def test_a_recorded_call_is_forgiven_what_its_provider_forgave() -> None:
     assert asked.extra == {"logprobs": 1, "temperature": 7, "api_key": "k"}
 
 
+@pytest.mark.parametrize("temperature", [0.5, "warm"], ids=["every field fits", "one is of another type"])
+def test_unknown_fields_of_a_recorded_call_keep_their_order(temperature: object) -> None:
+    unknown = dict.fromkeys(("zeta", "alpha", "mu", "beta", "omega", "eta", "chi", "delta"), True)
+    asked = recorded("https://host/v1/chat/completions", body(**unknown, temperature=temperature))
+    assert [name for name in asked.extra if name in unknown] == list(unknown)
+
+
 def test_azures_model_stands_in_the_address() -> None:
     url = "https://x/openai/deployments/gpt%2D4o/chat/completions?api-version=1"
     assert recorded(url, json.dumps({"messages": [USER]}).encode()).model == "gpt-4o"

@@ -82,6 +82,25 @@ def test_any_split_gives_the_same_events(body: bytes, sizes: list[int], bytes_ma
     assert events_of(split_up(body, sizes), bytes_max) == events_of([body], bytes_max)
 
 
+BEFORE = (
+    b"", b": c\n", b"event: e\n", b"error: x\n",
+    b"data: a\n", b"data: a", b"da", b"\r", b"data: a\r", b"\xef\xbb\xbf", b"\n",
+)  # fmt: skip
+CHUNKS = (
+    b"data: one\n\n", b"data: \n\n", b"data: o\rn\n\n", b"data: one\n ", b"data: 0123456789\n\n", b"data:\n\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("bytes_max", [15, 256 * 1024])
+def test_a_chunk_that_looks_like_one_event_is_read_as_what_came_before_it_says(
+    before: bytes, chunk: bytes, bytes_max: int
+) -> None:
+    after = b"data: last\n\n"
+    assert events_of([before, chunk, after], bytes_max) == events_of([before + chunk + after], bytes_max)
+
+
 def test_a_million_chunks_of_one_byte_are_read() -> None:
     event = b"data: " + b"x" * 9_992 + b"\n\n"
     splitter = SseSplitter()

@@ -57,7 +57,13 @@ class Vcrpy:
             raise CassetteError("holds no list of interactions", file=file)
         if root.get("version", 1) != 1:
             raise CassetteError(f"vcrpy version {str(root['version'])[:20]!r} is not read; 1 is", file=file)
-        yield from assembled(placed(items, document.item_lines), _draft, file)
+        last: Interaction | Unreadable | None = None
+        for last in assembled(placed(items, document.item_lines), _draft, file):
+            yield last
+        # Serializers write the version last: where it is missing, and the last item makes no sense, the file was cut.
+        if "version" not in root and isinstance(last, Unreadable):
+            reason = f"is cut off: it ends within its last interaction ({last.reason}) and has no version line"
+            raise CassetteError(reason, file=file, place=last.place)
 
 
 def _items(root: dict[Any, Any]) -> Any:
