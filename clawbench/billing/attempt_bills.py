@@ -2,13 +2,12 @@
 
 A derivation holds the raw usage text and its hash, the normaliser's version, the price book's hash with row and table,
 rates, terms and hold: whoever has it and the book comes to the same cost and charge, to the last digit
-(`worked_again`).
+(`working_again.py`).
 Amounts are decimal text, since JSON numbers are not exact. Knows no ledger and no gateway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any, Final
@@ -16,16 +15,15 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from clawbench.billing.amounts import usd
-from clawbench.billing.charge import Served, Terms, terms
+from clawbench.billing.charge import Cost, Served, Terms
 from clawbench.billing.evidence import Evidence
 from clawbench.billing.offer_prices import OfferPrices
 from clawbench.billing.outcomes import Bill, Ending, Hold, decide
-from clawbench.billing.price_book import Price, PriceBook
-from clawbench.errors import UpstreamError
+from clawbench.billing.price_book import Price
 from clawbench.money import PICO
 from clawbench.types import Offer
-from clawbench.usage.buckets import BUCKETS, Counted, Uses
-from clawbench.usage.normalisers import NAMED, Normaliser, count, normaliser_for
+from clawbench.usage.buckets import BUCKETS, Counted
+from clawbench.usage.normalisers import Normaliser, count, normaliser_for
 
 BOUND_CONTEXTS: Final = 4  # no count of an answer is larger than so many context windows of its offer
 CONTEXT_TOKENS_MAX: Final = 10_000_000  # of an offer that states none
@@ -125,13 +123,13 @@ class Biller:
             "price_of": [billed.served.provider, billed.served.model],
             "at_s": billed.served.at_s,
             "service_tier": billed.served.service_tier,
-            "rates_pico_usd": _stated_rates(price) if price else {},
+            "rates_pico_usd": stated_rates(price) if price else {},
             "multipliers": list(bill.basis.multipliers) if bill.basis else [],
-            "fees": [[fee.kind, fee.count, str(fee.unit_pico_usd)] for fee in bill.basis.fees] if bill.basis else [],
-            "basis": _basis(bill),
+            "fees": stated_fees(bill.basis),
+            "basis": basis_of(bill),
             "cost_usd": None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd),
             "recomputed_usd": None if bill.recomputed_pico_usd is None else usd(bill.recomputed_pico_usd),
-            "provider_reported_cost_usd": _reported(counted),
+            "provider_reported_cost_usd": reported_usd(counted),
             "difference": bill.difference,
             "margin": self.agreed.margin,
             "usd_per_uat": self.agreed.usd_per_uat,
@@ -150,56 +148,6 @@ class Biller:
         }
 
 
-class WorkedAgain(Struct, frozen=True, kw_only=True):
-    """What a derivation comes to when it is worked once more, beside what it states. Empty `differences`: the same."""
-
-    bill: Bill
-    differences: tuple[str, ...]
-
-
-class BadDerivation(ValueError):
-    """A derivation that cannot be worked: a member is missing or of another kind; names it."""
-
-
-def worked_again(derivation: Mapping[str, Any], book: PriceBook) -> WorkedAgain:
-    """Raw usage → buckets → cost → charge, by the cited normaliser and book. Raises `BadDerivation`."""
-    try:
-        return _worked_again(derivation, book)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadDerivation(f"{type(error).__name__}: {error}") from None
-
-
-def _worked_again(stated: Mapping[str, Any], book: PriceBook) -> WorkedAgain:
-    texts = tuple(text.encode() for text in stated["usage_raw"])
-    differences = []
-    if sha256(b"\n".join(texts)).hexdigest() != stated["usage_sha256"] and "�" not in "".join(stated["usage_raw"]):
-        differences.append("usage_sha256 is not that of usage_raw")
-    normaliser = NAMED.get(stated["normaliser"])
-    if normaliser is None:
-        raise BadDerivation(f"normaliser {stated['normaliser']!r} is not known")
-    counted = count(normaliser, texts, stream=stated["stream"], bound=stated["bound"], asked_ttl=stated["asked_ttl"])
-    failure = stated["failure"]
-    ending = Ending(
-        status=stated["status"],
-        error=None if failure is None else UpstreamError("as recorded", outcome=failure, status=stated["status"]),
-        has_content=stated["has_content"],
-        complete=stated["complete"],
-        blocked=stated["blocked"],
-        delivered_bytes=stated["delivered_bytes"],
-        delivered_tokens=stated["delivered_tokens"],
-    )
-    provider, model = stated["price_of"]
-    served = Served(provider=provider, model=model, at_s=stated["at_s"], service_tier=stated["service_tier"])
-    agreed = terms(stated["margin"], stated["usd_per_uat"], settle_cap=stated["settle_cap"])
-    hold = Hold(pico_uat=int(stated["hold_pico_uat"]), input_tokens=stated["hold_input_tokens"])
-    bill = decide(ending, counted, book, served, agreed, hold, tuple(map(Uses, stated["uses"])))
-    cost = None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd)
-    for name, ours in (("outcome", bill.outcome), ("buckets", counted.buckets.stated()), ("cost_usd", cost)):
-        if stated[name] != ours:
-            differences.append(f"{name} is {stated[name]}, worked again it is {ours}")
-    return WorkedAgain(bill=bill, differences=tuple(differences))
-
-
 def _normaliser_of(offer: Offer) -> Normaliser:
     try:
         return normaliser_for(offer.dialect, offer.provider)
@@ -207,7 +155,8 @@ def _normaliser_of(offer: Offer) -> Normaliser:
         return normaliser_for("openai_chat", offer.provider)
 
 
-def _basis(bill: Bill) -> str | None:
+def basis_of(bill: Bill) -> str | None:
+    """What the cost of a bill rests on; None: it has none."""
     if bill.estimated:
         return "estimate"
     if bill.outcome == "charge_provider_reported":
@@ -215,15 +164,21 @@ def _basis(bill: Bill) -> str | None:
     return None if bill.cost_pico_usd is None or bill.outcome in _NO_ANSWER else "recomputed"
 
 
-def _reported(counted: Counted) -> str | None:
+def reported_usd(counted: Counted) -> str | None:
+    """What the provider says that the call cost, exact or rounded; None: it says nothing."""
     reported = counted.reported_usd if counted.reported_usd is not None else counted.rounded_usd
     return None if reported is None else usd(Fraction(reported) * PICO)
+
+
+def stated_fees(basis: Cost | None) -> list[list[Any]]:
+    """What was billed by the use: [kind, count, pico-USD a use]."""
+    return [[fee.kind, fee.count, str(fee.unit_pico_usd)] for fee in basis.fees] if basis is not None else []
 
 
 _STATED: dict[int, tuple[Price, dict[str, str]]] = {}
 
 
-def _stated_rates(price: Price) -> dict[str, str]:
+def stated_rates(price: Price) -> dict[str, str]:
     """The rates of a table by bucket; the same table comes again and again."""
     known = _STATED.get(id(price.rates))
     if known is None or known[0].rates is not price.rates:
