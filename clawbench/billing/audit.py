@@ -199,7 +199,7 @@ class Auditor:
         """Whether the usage texts are those whose hashes the entry has; those beside it, where there are such."""
         kept = [text.encode() for text in derivation.get("usage_raw", ())]
         if texts is not None:
-            if list(map(_lossy, texts)) != list(map(_lossy, kept)):
+            if kept != list(texts) and kept != list(map(_lossy, texts)):
                 return "usage", "the usage texts kept beside the entry are not those of its derivation"
             kept = list(texts)
         elif any("\ufffd" in text for text in derivation.get("usage_raw", ())):

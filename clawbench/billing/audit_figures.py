@@ -69,6 +69,7 @@ class Conservation(Struct, frozen=True, kw_only=True):
 class Figures(Struct, kw_only=True):
     """An audit's outcome; sums of `groups` where a figure has the same name there.
 
+    `skipped` charges were made before the instant from which charges are worked again; they are in no other count.
     `provider_stated` counts charges by how the provider's own figure compares: equal, rounded, promotion, unpriced,
     unexplained. `findings` are no violations: somebody should know. `open_items` are the largest of each kind first,
     `open_found` all of them by kind. `opinions`: by whom, how often it agrees, differs, or has none.

@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import msgspec
 
 from clawbench.errors import WriteFailed
+
+FIELDS: Final = (
+    "where", "cause", "what", "request_id", "account", "kind", "strategy", "provider", "model", "amount_pico_uat",
+    "comes_to_pico_uat", "cost_usd", "provider_reported_cost_usd", "book_id", "row_id", "period_start", "period_end",
+    "service_tier", "meter", "invoiced_quantity", "ledger_quantity", "invoiced_usd", "ledger_usd",
+)  # fmt: skip
+"""Columns of a CSV file: of charges, and from `period_start` on of an invoice's lines."""
 
 
 class RowFile:
@@ -29,8 +36,9 @@ class RowFile:
             if self._file is None:
                 self._file = self._temporary.open("wb")
                 if self._is_csv:
-                    self._file.write(_csv(row.keys()))
-            self._file.write(_csv(row.values()) if self._is_csv else msgspec.json.encode(row) + b"\n")
+                    self._file.write(_csv(FIELDS))
+            cells = [row.get(name) for name in FIELDS] if self._is_csv else None
+            self._file.write(msgspec.json.encode(row) + b"\n" if cells is None else _csv(cells))
         except OSError as error:
             raise self._failed(error) from error
         self.rows += 1
@@ -60,7 +68,7 @@ class RowFile:
         return WriteFailed(f"Could not write {self.path}: {error}. Choose another file with --out.")
 
 
-def _csv(values: Any) -> bytes:
+def _csv(values: Sequence[Any]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(["" if value is None else value for value in values])
     return text.getvalue().encode()

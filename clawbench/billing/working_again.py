@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -29,6 +30,26 @@ Cause = Literal["usage", "normaliser", "buckets", "outcome", "price", "cost"]
 _LOST: Final = "\ufffd"  # stands for bytes that were no UTF-8: the text is then not what was hashed
 _REMEMBERED_BYTES: Final = 4096  # of usage texts: longer ones are worked each time
 RECOVERED: Final = "recovered"  # the flag of a charge that a restart has settled
+
+
+_COMPARED: Final[dict[str, Cause]] = {
+    "buckets": "buckets",
+    "outcome": "outcome",
+    "estimated": "outcome",
+    "row_id": "price",
+    "table": "price",
+    "rates_pico_usd": "price",
+    "multipliers": "price",
+    "fees": "price",
+    "basis": "cost",
+    "cost_usd": "cost",
+    "recomputed_usd": "cost",
+    "provider_reported_cost_usd": "cost",
+    "difference": "cost",
+}
+"""Members that are compared, in the order of the work."""
+
+_members: Final = itemgetter(*_COMPARED)
 
 
 class Differs(Struct, frozen=True):
@@ -110,26 +131,28 @@ def _compared(stated: Mapping[str, Any], counted: Counted, bill: Bill) -> list[D
     """The first step that differs decides the cause, so the order is that of the work."""
     basis = bill.basis
     price = basis.prices[0] if basis is not None else None
-    differs: list[Differs] = []
-    ours: tuple[tuple[Cause, str, Any], ...] = (
-        ("buckets", "buckets", counted.buckets.stated()),
-        ("outcome", "outcome", bill.outcome),
-        ("outcome", "estimated", bill.estimated),
-        ("price", "row_id", None if price is None else price.row_id),
-        ("price", "table", None if price is None else price.table),
-        ("price", "rates_pico_usd", {} if price is None else stated_rates(price)),
-        ("price", "multipliers", [] if basis is None else list(basis.multipliers)),
-        ("price", "fees", stated_fees(basis)),
-        ("cost", "basis", basis_of(bill)),
-        ("cost", "cost_usd", _usd(bill.cost_pico_usd)),
-        ("cost", "recomputed_usd", _usd(bill.recomputed_pico_usd)),
-        ("cost", "provider_reported_cost_usd", reported_usd(counted)),
-        ("cost", "difference", bill.difference),
+    ours = (
+        counted.buckets.stated(),
+        bill.outcome,
+        bill.estimated,
+        None if price is None else price.row_id,
+        None if price is None else price.table,
+        {} if price is None else stated_rates(price),
+        [] if basis is None else list(basis.multipliers),
+        stated_fees(basis),
+        basis_of(bill),
+        _usd(bill.cost_pico_usd),
+        _usd(bill.recomputed_pico_usd),
+        reported_usd(counted),
+        bill.difference,
     )
-    for cause, name, value in ours:
-        if stated[name] != value:
-            differs.append(Differs(cause, f"{name} is stated as {stated[name]}, and comes to {value}"))
-    if stated["failure"] is None and differs == []:
+    theirs = _members(stated)
+    differs: list[Differs] = []
+    if theirs != ours:
+        for (name, cause), said, value in zip(_COMPARED.items(), theirs, ours, strict=True):
+            if said != value:
+                differs.append(Differs(cause, f"{name} is stated as {said}, and comes to {value}"))
+    elif stated["failure"] is None:
         flags = [flag for flag in stated["flags"] if flag != RECOVERED]
         if flags != list(bill.reasons):
             differs.append(Differs("outcome", f"flags are stated as {flags}, and come to {list(bill.reasons)}"))

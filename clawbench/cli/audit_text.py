@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clawbench.billing.audit_figures import Figures, Group
+from clawbench.billing.audit_invoice import EXPLAINED, Reconciled
 from clawbench.money import exact_text
 
 _SHOWN = 10
@@ -54,6 +55,19 @@ def print_audit(figures: Figures, out: Console) -> None:
         out.print(Text(f"! {violation.where}: {violation.what} [{violation.cause}]", style="yellow"))
     if (rest := figures.violated - len(figures.violations[:_SHOWN])) > 0:
         out.print(Text(f"! and {rest:,} more", style="yellow"))
+
+
+def print_invoice(found: Reconciled, out: Console) -> None:
+    """What of an invoice is explained, by class."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("invoice", "lines", "invoiced USD", "ledger USD", "residue USD"):
+        table.add_column(name, justify="left" if name == "invoice" else "right")
+    for name, each in found.classes.items():
+        texts = (name.replace("_", " "), f"{each.lines:,}", each.invoiced_usd, each.ledger_usd, each.residue_usd)
+        table.add_row(*map(Text, texts), style="" if name in EXPLAINED else "yellow")
+    out.print()
+    out.print(table)
+    out.print(Text(f"explained: {found.explained_percent} % of {found.invoiced_usd} USD invoiced"))
 
 
 def _groups(figures: Figures) -> Table:

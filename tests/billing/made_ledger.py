@@ -54,7 +54,7 @@ def chat_usage(prompt: int, completion: int, **more: Any) -> bytes:
 
 
 class Writing:
-    """A ledger that is being written. Account "a" has 1,000 UAT."""
+    """A ledger that is being written. Account "a" has a million UAT."""
 
     def __init__(self, path: Path, *, margin: str = "0.055", usd_per_uat: str = "1") -> None:
         self.path, self.now_us = path, NOON_S * 1_000_000
@@ -102,7 +102,7 @@ def written(path: Path, write: Callable[[Writing], Any], **agreed: str) -> Path:
     async def main() -> None:
         made = Writing(path, **agreed)
         try:
-            await made.ledger.top_up("a", "first", 1_000 * PICO)
+            await made.ledger.top_up("a", "first", 1_000_000 * PICO)
             await write(made)
         finally:
             await made.close()
@@ -144,3 +144,16 @@ def _rehash(made: sqlite3.Connection) -> None:
         moves = made.execute("SELECT account, amount FROM posting WHERE seq = ? ORDER BY place", (seq,))
         prev = digest(prev, seq, kind, at_us, account, ref, [Posting(*move) for move in moves], detail.encode())
         made.execute("UPDATE entry SET hash = ? WHERE seq = ?", (bytes.fromhex(prev), seq))
+
+
+async def many(made: Writing, requests: int, *, at_once: int = 256) -> None:
+    """`requests` charges of which no two state the same counts."""
+    for start in range(0, requests, at_once):
+        made.now_us += 1_000
+        numbers = range(start, min(start + at_once, requests))
+        await asyncio.gather(*(made.request(f"r{number}", OPENAI, _counts(number)) for number in numbers))
+
+
+def _counts(number: int) -> bytes:
+    details = {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 3}}
+    return chat_usage(100 + number, 20 + number % 977, **details)
