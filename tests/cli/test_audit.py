@@ -14,6 +14,7 @@ from clawbench.cli import run
 from tests.billing import made_ledger
 from tests.billing.made_ledger import tampered, written
 from tests.billing.tampering import CELL, copied, first, made_run, rewritten, with_detail
+from tests.experiments.made_plan import made_plan
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +173,37 @@ def test_an_interrupted_audit_leaves_no_half_written_rows(tmp_path: Path) -> Non
         audit_ledger(path, now_us=0, differs=rows, progress=interrupt)
     assert told == [100]
     assert not [name for name in names(tmp_path) if name.startswith((".", "rows"))]
+
+
+def test_a_run_ends_with_the_line_before_its_report_and_the_page_has_it_by_provider(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = made_plan(tmp_path)
+    arguments = ["run", str(plan), "--out", str(tmp_path / "runs"), "--set", "workload.requests=30", "--seed", "1"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out.splitlines()
+    place = printed.index("billing: 30 of 30 exact")
+    assert printed[place + 1].startswith("Report: ")
+    assert "Billing accuracy" in printed
+    (folder,) = (tmp_path / "runs").iterdir()
+    page = (folder / "report.html").read_text()
+    assert "<h2>Billing accuracy</h2>" in page
+    assert "billing: 30 of 30 exact</strong></p>\n</body>" in page
+    assert "Not every bill" not in page
+
+
+def test_a_report_of_a_run_with_unproved_bills_says_so_first(
+    a_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = copied(a_run, tmp_path)
+    manifest = json.loads((changed / "manifest.json").read_text())
+    wrong = {"where": "random-s1 entry 3", "cause": "amount", "what": "5 were charged"}
+    manifest["billing"] |= {"clean": False, "line": "billing: 29 of 30 exact, 1 violation", "violations": [wrong]}
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    assert run(["report", str(changed)]) == 0
+    printed = capsys.readouterr().out
+    assert "! Not every bill is proved: 29 of 30 exact, 1 violation. The first: random-s1 entry 3" in printed
+    del manifest["billing"]  # of a run that was made before there were audits
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    assert run(["report", str(changed)]) == 0
+    assert "illing" not in capsys.readouterr().out
