@@ -21,10 +21,11 @@ from typing import Any, Final, Protocol
 
 from clawbench.billing.audit_books import NoBook, PriceBooks
 from clawbench.billing.audit_figures import Conservation, Figures, Group, OpenItem
+from clawbench.billing.audit_log import LogProof, Proved
 from clawbench.billing.audit_stated import StatedCosts
 from clawbench.billing.charge import Terms, charge_pico_uat, terms
-from clawbench.billing.ledger.proof import Proof, Prover
-from clawbench.billing.ledger.protocol import Entry, LedgerRefusal
+from clawbench.billing.ledger.proof import Proof
+from clawbench.billing.ledger.protocol import Entry
 from clawbench.billing.working_again import BadDerivation, WorkedAgain, worked_again
 from clawbench.money import PICO, NotMoney
 
@@ -50,7 +51,8 @@ class Auditor:
     """`add` every entry of a log in order, then `result`.
 
     `name` stands before the number of an entry where one is named. Charges before `since_us` are not worked again.
-    `differs` is given each differing charge as a row. `texts` of `add` are the raw usage texts kept beside the entry.
+    `differs` is given each differing charge as a row. `apart`: the log as a whole is proved elsewhere, and `result` is
+    given what was proved.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Auditor:
         since_us: int | None = None,
         differs: Callable[[Row], None] = lambda row: None,
         told: Sequence[Worked] = (),
+        apart: bool = False,
     ) -> None:
         self.figures = Figures()
-        self.prover = Prover()
+        self._log = None if apart else LogProof()
         self._books, self._name, self._since_us = books, name, since_us
         self._strategy, self._surface_of = strategy, surface_of
         self._differs, self._told = differs, told
@@ -73,14 +76,11 @@ class Auditor:
         self._stated = StatedCosts()
         self._ended: Entry | None = None
         self._owed: tuple[str, str, Fraction] | None = None  # (provider, USD, pico-USD) of a cost that has to follow
-        self._short_since: dict[str, int] = {}
 
     def add(self, entry: Entry, texts: Sequence[bytes] | None = None) -> None:
-        """`texts` None: none are kept beside entries."""
-        try:
-            self.prover.add(entry)
-        except (LedgerRefusal, ValueError, TypeError, OverflowError, RecursionError) as error:
-            self._violate(entry.seq, "log", f"what it says cannot be hashed: {error}")
+        """`texts` are the raw usage texts kept beside the entry; None: none are kept beside entries."""
+        if self._log is not None:
+            self._log.add(entry)
         kind = entry.kind
         if kind == "hold":
             return
@@ -96,13 +96,18 @@ class Auditor:
                 self._cost(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._violate(entry.seq, "unreadable", f"the detail of a {kind} cannot be read: {error!r}")
-        if entry.account:
-            self._shortfall(entry)
 
-    def result(self, *, now_us: int | None = None) -> Figures:
+    def proved(self) -> Proved:
+        """Of the log as a whole, as far as it has been added."""
+        return (self._log or LogProof()).result()
+
+    def result(self, proved: Proved | None = None, *, now_us: int | None = None) -> Figures:
         """After the last entry. Ages count up to `now_us`, or to the last entry."""
         self._close()
-        figures, proof = self.figures, self.prover.proof()
+        proved = proved or self.proved()
+        figures, proof = self.figures, proved.proof
+        for seq, what in proved.unhashed:
+            self._violate(seq, "log", what)
         for finding in proof.findings:
             self._violate(finding.seq, "log", finding.what)
         figures.violated += proof.found - len(proof.findings)
@@ -116,7 +121,7 @@ class Auditor:
             shortfall=totals.shortfall,
             charged=totals.revenue,
         )
-        self._open(proof, (proof.last_us or 0) if now_us is None else now_us)
+        self._open(proved, (proof.last_us or 0) if now_us is None else now_us)
         figures.groups = list(self._groups.values())
         for group in figures.groups:
             for name in ("charges", "exact", "estimated", "unexplained", "quarantined", "released", "charged_pico_uat"):
@@ -197,6 +202,8 @@ class Auditor:
         self, hashes: Sequence[str], derivation: Mapping[str, Any], texts: Sequence[bytes] | None
     ) -> tuple[str, str] | None:
         """Whether the usage texts are those whose hashes the entry has; those beside it, where there are such."""
+        if texts is None and len(hashes) == 1 and hashes[0] == derivation.get("usage_sha256"):
+            return None  # of one text that is the same hash, and it is compared when the charge is worked
         kept = [text.encode() for text in derivation.get("usage_raw", ())]
         if texts is not None:
             if kept != list(texts) and kept != list(map(_lossy, texts)):
@@ -255,14 +262,8 @@ class Auditor:
             self._violate(seq, "provider_stated", reason)
         self.figures.provider_stated = dict(self._stated.verdicts)
 
-    def _shortfall(self, entry: Entry) -> None:
-        owed = self.prover.balances.get(f"client:{entry.account}:shortfall", 0)
-        if owed:
-            self._short_since.setdefault(entry.account, entry.at_us)
-        elif self._short_since:
-            self._short_since.pop(entry.account, None)
-
-    def _open(self, proof: Proof, now_us: int) -> None:
+    def _open(self, proved: Proved, now_us: int) -> None:
+        proof = proved.proof
         items = [
             OpenItem(
                 kind="quarantined" if hold.quarantined else "open",
@@ -291,7 +292,7 @@ class Auditor:
                 amount=proof.balances.get(f"client:{account}:shortfall", 0),
                 age_s=(now_us - since_us) / _US,
             )
-            for account, since_us in self._short_since.items()
+            for account, since_us in proved.short_since.items()
         ]
         for item in items:
             self.figures.open_found[item.kind] = self.figures.open_found.get(item.kind, 0) + 1

@@ -131,8 +131,10 @@ def _compared(stated: Mapping[str, Any], counted: Counted, bill: Bill) -> list[D
     """The first step that differs decides the cause, so the order is that of the work."""
     basis = bill.basis
     price = basis.prices[0] if basis is not None else None
+    parts = counted.parts
+    buckets = parts[0].buckets if len(parts) == 1 else counted.buckets
     ours = (
-        counted.buckets.stated(),
+        buckets.stated(),
         bill.outcome,
         bill.estimated,
         None if price is None else price.row_id,

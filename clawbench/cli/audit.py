@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from clawbench.progress import Bar
 from clawbench.walltime import now
 
 _US = 1_000_000
+_LONG = 100_000  # entries from which a second process pays: it takes half a second to start
 
 
 @click.command("audit")
@@ -119,11 +121,17 @@ def _audited(
                 bar.start(audited_run.entries_in(run))
             figures = audited_run.audit_run(run, since_us=since_us, differs=rows, told=told, progress=bar.advance)
             return figures, list(run.unfinished)
+        entries = audited_ledger.entries_in(source)
         if not quiet:
-            bar.start(audited_ledger.entries_in(source))
-        now_us = int(now().timestamp() * _US)
+            bar.start(entries)
         figures = audited_ledger.audit_ledger(
-            source, now_us=now_us, since_us=since_us, differs=rows, told=told, progress=bar.advance
+            source,
+            now_us=int(now().timestamp() * _US),
+            since_us=since_us,
+            differs=rows,
+            told=told,
+            progress=bar.advance,
+            apart=entries >= _LONG and (os.cpu_count() or 1) > 1,
         )
         return figures, []
     finally:

@@ -299,6 +299,24 @@ def test_a_damaged_page_is_named_with_how_far_the_log_could_be_read(tmp_path: Pa
         audited(path)
 
 
+@pytest.mark.parametrize("change", [None, execute("UPDATE posting SET amount = 5 WHERE seq = 9 AND place = 0")])
+def test_a_long_log_is_proved_in_a_process_of_its_own_with_the_same_outcome(clean: Path, change: Change | None) -> None:
+    if change is not None:
+        tampered(clean, change)
+    assert plain(audited(clean, apart=True)) == plain(audited(clean))
+
+
+def test_a_damaged_file_is_named_from_there_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "ledger.db", lambda made: made_ledger.many(made, 200))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said = []
+    for apart in (True, False):
+        with pytest.raises(UnreadableLedger, match="entries were read") as refused:
+            audited(path, apart=apart)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+
+
 def test_reading_goes_on_beside_the_process_that_writes(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     found: list[str] = []

@@ -117,7 +117,7 @@ def no_cost(rows: Rows) -> Rows:
     ("change", "cause", "said"),
     [
         (dearer, "amount", "pico-UAT were charged, and it comes to"),
-        (usage(consistent=False), "usage", "do not hash to"),
+        (usage(consistent=False), "usage", "is not the hash of usage_raw"),
         (usage(consistent=True), "buckets", "buckets is stated as"),
         (derivation(cost_usd="0"), "cost", "cost_usd is stated as 0"),
         (derivation(rates_pico_usd={}), "price", "rates_pico_usd is stated as {}"),
