@@ -94,7 +94,7 @@ class Auditor:
                     self.figures.skipped += 1
             elif kind == "cost":
                 self._cost(entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             self._violate(entry.seq, "unreadable", f"the detail of a {kind} cannot be read: {error!r}")
 
     def proved(self) -> Proved:
@@ -149,8 +149,8 @@ class Auditor:
         worked: WorkedAgain | tuple[str, str] | None = None
         if not derivation:
             worked = "underived", f"nothing says what this {entry.kind} was derived from"
-        elif is_charge and "evidence" in detail:
-            worked = self._evidence(detail["evidence"], derivation, texts)
+        elif is_charge:
+            worked = self._evidence(detail.get("evidence", ()), derivation, texts)
         worked = worked or self._work(entry, derivation)
         if isinstance(worked, tuple):
             cause, what = worked
@@ -182,6 +182,10 @@ class Auditor:
         if bill.charge_pico_uat != int(entry.detail["amount"]):
             what = f"{entry.detail['amount']} pico-UAT were charged, and it comes to {bill.charge_pico_uat}"
             return "amount", what
+        for posting in entry.postings:
+            if posting.account.endswith(":held") and posting.amount != -int(derivation["hold_pico_uat"]):
+                what = f"the derivation states a hold of {derivation['hold_pico_uat']}, and {-posting.amount} were held"
+                return "amount", what
         return worked
 
     def _charged(self, entry: Entry, derivation: Mapping[str, Any], worked: WorkedAgain, group: Group) -> None:
@@ -218,6 +222,9 @@ class Auditor:
     def _cost(self, entry: Entry) -> None:
         detail, ended = entry.detail, self._ended
         ours = ended is not None and ended.detail.get("request_id") == detail["request_id"]
+        at_provider = f":{detail['provider']}"
+        if not all(posting.account.endswith(at_provider) for posting in entry.postings):
+            self._violate(entry.seq, "cost_entry", f"it says {detail['provider']}, and is booked on another provider")
         for each in self._told:
             each.cost(entry, ended if ours else None)
         if ended is None or not ours or not detail.get("usd"):

@@ -46,6 +46,7 @@ _COMPARED: Final[dict[str, Cause]] = {
     "recomputed_usd": "cost",
     "provider_reported_cost_usd": "cost",
     "difference": "cost",
+    "rounding": "cost",
 }
 """Members that are compared, in the order of the work."""
 
@@ -147,6 +148,7 @@ def _compared(stated: Mapping[str, Any], counted: Counted, bill: Bill) -> list[D
         _usd(bill.recomputed_pico_usd),
         reported_usd(counted),
         bill.difference,
+        "ceil_once",
     )
     theirs = _members(stated)
     differs: list[Differs] = []
@@ -204,6 +206,8 @@ def _counted(
 
 @lru_cache(maxsize=64)
 def _terms(margin: str, usd_per_uat: str, settle_cap: int) -> Terms:
+    if (type(margin), type(usd_per_uat), type(settle_cap)) != (str, str, int):
+        raise TypeError("margin and usd_per_uat are decimal texts, and settle_cap is a whole number")
     return terms(margin, usd_per_uat, settle_cap=settle_cap)
 
 

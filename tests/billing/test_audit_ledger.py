@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from clawbench.billing.audit import Auditor
+from clawbench.billing.audit_books import PriceBooks
+from clawbench.billing.audit_costs import CostSums
 from clawbench.billing.audit_figures import Figures, plain
 from clawbench.billing.audit_opinions import Opinions
 from clawbench.billing.audited_ledger import UnreadableLedger, audit_ledger, books_beside, entries_in
+from clawbench.billing.ledger.chain import hash_of
+from clawbench.billing.ledger.reader import read_entries
 from clawbench.billing.outcomes import Ending
 from clawbench.errors import UpstreamError
 from clawbench.money import PICO
@@ -202,6 +208,37 @@ def test_a_change_is_found_though_the_chain_was_made_to_fit(clean: Path, change:
     assert not figures.clean
     assert [each for each in figures.violations if each.cause == cause and said in each.what], figures.violations
     assert not [each for each in figures.violations if each.cause == "log"], figures.violations
+
+
+ODD: tuple[Any, ...] = (None, "", "x", -1, 1.5, True, 10**18, [], ["x"], {}, {"a": 1}, "1/0", "NaN", "1e999", "\x00")
+
+
+def test_no_value_of_any_member_is_more_than_a_violation(clean: Path) -> None:
+    """Whatever stands in a detail, under a chain that fits it: the audit goes on to the end."""
+    log = list(read_entries(clean))
+    books = PriceBooks(books_beside(clean))
+
+    def audited_with(place: int, detail: dict[str, Any]) -> Figures:
+        auditor, prev = Auditor(books, told=[CostSums(), Opinions(Twice())]), ""
+        for number, entry in enumerate(log):
+            changed = structs.replace(entry, prev_hash=prev, detail=detail if number == place else entry.detail)
+            prev = hash_of(changed)
+            auditor.add(structs.replace(changed, hash=prev))
+        return auditor.result()
+
+    audits = 0
+    for kind in ("settle", "cost", "hold", "topup"):
+        place = next(number for number, entry in enumerate(log) if entry.kind == kind)
+        detail = dict(log[place].detail)
+        inner = detail.get("derivation", {})
+        for value in ODD:
+            changes = [{**detail, name: value} for name in detail]
+            changes += [{**detail, "derivation": {**inner, name: value}} for name in inner]
+            for changed in changes:
+                assert audited_with(place, changed).entries == len(log)
+                audits += 1
+    assert audits > 600
+    assert not audited_with(place, {"amount": "1"}).clean
 
 
 def test_a_price_book_that_is_gone_or_changed_is_named(clean: Path) -> None:

@@ -108,6 +108,11 @@ def cheaper_cost(rows: Rows) -> None:
     with_detail(row, lambda detail: detail.update(usd="0.1"))
 
 
+def elsewhere(rows: Rows) -> None:
+    row = first(rows, "cost")
+    with_detail(row, lambda detail: detail.update(provider="nobody"))
+
+
 def no_cost(rows: Rows) -> Rows:
     row = first(rows, "cost")
     return [each for each in rows if each is not row]
@@ -133,6 +138,11 @@ def no_cost(rows: Rows) -> Rows:
         (settled(lambda detail: detail.update(derivation={})), "underived", "nothing says what this settle"),
         (settled(lambda detail: detail.pop("derivation")), "underived", "nothing says what this settle"),
         (settled(lambda detail: detail.pop("request_id")), "unreadable", "'request_id'"),
+        (derivation(settle_cap="4"), "unreadable", "settle_cap is a whole number"),
+        (derivation(hold_pico_uat="999999999999"), "amount", "were held"),
+        (derivation(rounding="floor"), "cost", "rounding is stated as floor"),
+        (settled(lambda detail: detail.pop("evidence")), "usage", "do not hash to"),
+        (elsewhere, "cost_entry", "it says nobody, and is booked on another provider"),
         (cheaper_cost, "cost_entry", "pico-UAT are booked, and 0.1 USD come to"),
         (no_cost, "cost_entry", "is booked behind this charge"),
     ],
