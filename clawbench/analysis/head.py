@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from clawbench.analysis.billing import doubt as billing_doubt
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.numerals import UNKNOWN, count, mix, percent, short
 from clawbench.analysis.tables import TOP_INTERACTION_LIMIT
@@ -126,6 +127,8 @@ def _warnings(run: RunFolder, table: pl.DataFrame) -> list[str]:
     if run.unfinished:
         cells = len(run.unfinished) + len(run.cells)
         found.append(f"{len(run.unfinished)} of {cells} cells did not finish; no figure counts them.")
+    if doubt := billing_doubt(run):
+        found.append(doubt)
     if table.height and max(table["seeds"].to_list()) < 2:
         found.append("One seed: there are no intervals, and a difference between strategies may be chance.")
     return [*found, *(str(warning) for warning in run.manifest.get("warnings") or [])]

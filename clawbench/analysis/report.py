@@ -17,7 +17,7 @@ import polars as pl
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from clawbench.analysis import plots, sheets
+from clawbench.analysis import billing, plots, sheets
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.head import Head, head, strategies_in_order
 from clawbench.analysis.metrics import SLO
@@ -88,7 +88,9 @@ def page(run: RunFolder, *, slo: SLO | None = None) -> str:
         _sheet(sheets.evidence(table)),
         _sheet(sheets.outcomes(outcome_shares(run), order)),
         _sheet(sheets.offers(offers_chosen(run), order)),
+        *(_sheet(sheet) for sheet in billing.sheet_of(run, order, by_provider=True)),
         _definitions(),
+        f"<p><strong>{escape(line)}</strong></p>" if (line := billing.line_of(run)) else "",
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

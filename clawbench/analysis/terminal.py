@@ -1,7 +1,7 @@
 """Terminal: a run's summary for people, with rich.
 
-Draws sheets and nothing else: doubts first, then what the run rests on, then figures. Text from a run is
-never read as rich markup.
+Draws sheets and nothing else: doubts first, then what the run rests on, then figures, at last whether its bills are
+exact. Text from a run is never read as rich markup.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clawbench.analysis import sheets
+from clawbench.analysis import billing, sheets
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.head import Head, head, strategies_in_order
 from clawbench.analysis.metrics import SLO
@@ -32,8 +32,12 @@ def print_summary(run: RunFolder, console: Console, *, slo: SLO | None = None) -
     drawn = [sheets.outcome_and_cost(table, slo), sheets.speed(table), sheets.evidence(table)]
     if len(order) > 1 and min(table["seeds"].to_list()) > 1:
         drawn.insert(2, sheets.differences(per_seed(run.scan("requests")), order[0], order))
+    drawn += billing.sheet_of(run, order, by_provider=False)
     for sheet in drawn:
         print_sheet(sheet, console)
+    if line := billing.line_of(run):
+        console.print()
+        console.print(Text(line))
 
 
 def print_head(top: Head, console: Console) -> None:

@@ -2,13 +2,12 @@
 
 A derivation holds the raw usage text and its hash, the normaliser's version, the price book's hash with row and table,
 rates, terms and hold: whoever has it and the book comes to the same cost and charge, to the last digit
-(`worked_again`).
+(`working_again.py`).
 Amounts are decimal text, since JSON numbers are not exact. Knows no ledger and no gateway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any, Final
@@ -16,16 +15,15 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from clawbench.billing.amounts import usd
-from clawbench.billing.charge import Served, Terms, terms
+from clawbench.billing.charge import Cost, Served, Terms
 from clawbench.billing.evidence import Evidence
 from clawbench.billing.offer_prices import OfferPrices
 from clawbench.billing.outcomes import Bill, Ending, Hold, decide
-from clawbench.billing.price_book import Price, PriceBook
-from clawbench.errors import UpstreamError
+from clawbench.billing.price_book import Price
 from clawbench.money import PICO
 from clawbench.types import Offer
-from clawbench.usage.buckets import BUCKETS, Counted, Uses
-from clawbench.usage.normalisers import NAMED, Normaliser, count, normaliser_for
+from clawbench.usage.buckets import BUCKETS, Counted
+from clawbench.usage.normalisers import Normaliser, count, normaliser_for
 
 BOUND_CONTEXTS: Final = 4  # no count of an answer is larger than so many context windows of its offer
 CONTEXT_TOKENS_MAX: Final = 10_000_000  # of an offer that states none
@@ -112,136 +110,56 @@ class Biller:
 
     def derivation(self, billed: AttemptBill, *, model_requested: str, attempts: int) -> dict[str, Any]:
         """What the charge or the quarantine cites."""
-        bill, counted, evidence, ending = billed.bill, billed.counted, billed.evidence, billed.ending
-        basis, texts = bill.basis, evidence.usage
-        price = basis.prices[0] if basis is not None else None
-        cost = bill.cost_pico_usd
-        found: dict[str, Any] = {
+        bill, counted, evidence = billed.bill, billed.counted, billed.evidence
+        price = bill.basis.prices[0] if bill.basis is not None else None
+        texts = b"\n".join(evidence.usage)
+        error = billed.ending.error
+        return {
             "outcome": bill.outcome,
+            "estimated": bill.estimated,
+            "flags": list(bill.reasons),
             "model_requested": model_requested,
             "model_served": billed.model,
             "offer": billed.offer.id,
             "provider": billed.offer.provider,
             "attempts": attempts,
-            "usage_raw": [text.decode("utf-8", "replace") for text in texts],
-            "usage_sha256": sha256(texts[0] if len(texts) == 1 else b"\n".join(texts)).hexdigest(),
+            "usage_raw": [text.decode("utf-8", "replace") for text in evidence.usage],
+            "usage_sha256": sha256(texts).hexdigest(),
+            "stream": evidence.stream,
+            "uses": [each.counts for each in evidence.uses],
             "normaliser": counted.normaliser,
             "bound": billed.bound,
+            "asked_ttl": billed.asked_ttl,
             "buckets": counted.buckets.stated(),
             "book_id": self.prices.book.id,
-            "price_of": (billed.served.provider, billed.served.model),
+            "row_id": price.row_id if price else None,
+            "table": price.table if price else None,
+            "price_of": [billed.served.provider, billed.served.model],
             "at_s": billed.served.at_s,
-            "basis": _basis(bill),
-            "cost_usd": None if cost is None else usd(cost),
+            "service_tier": billed.served.service_tier,
+            "rates_pico_usd": stated_rates(price) if price else {},
+            "multipliers": list(bill.basis.multipliers) if bill.basis else [],
+            "fees": stated_fees(bill.basis),
+            "basis": basis_of(bill),
+            "cost_usd": None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd),
+            "recomputed_usd": None if bill.recomputed_pico_usd is None else usd(bill.recomputed_pico_usd),
+            "provider_reported_cost_usd": reported_usd(counted),
+            "difference": bill.difference,
             "margin": self.agreed.margin,
             "usd_per_uat": self.agreed.usd_per_uat,
             "settle_cap": self.agreed.settle_cap,
             "rounding": "ceil_once",
             "hold_pico_uat": str(billed.hold.pico_uat),
             "hold_input_tokens": billed.hold.input_tokens,
-            "status": ending.status,
+            "delivered_tokens": billed.ending.delivered_tokens,
+            "delivered_bytes": billed.ending.delivered_bytes,
+            "estimator": billed.estimator,
+            "status": billed.ending.status,
+            "failure": error.outcome if error is not None else None,
+            "has_content": billed.ending.has_content,
+            "complete": billed.ending.complete,
+            "blocked": billed.ending.blocked,
         }
-        if price is not None:
-            found["row_id"], found["table"], found["rates_pico_usd"] = price.row_id, price.table, _stated_rates(price)
-        if evidence.stream:
-            found["stream"] = True
-        if billed.served.service_tier is not None:
-            found["service_tier"] = billed.served.service_tier
-        if bill.reasons or bill.estimated or counted.traits or evidence.uses or billed.asked_ttl:
-            found.update(_unusual(billed))
-        if counted.reported_usd is not None or counted.rounded_usd is not None:
-            found.update(_stated_cost(billed))
-        if ending.error is not None or ending.blocked or not ending.has_content or not ending.complete:
-            found["ending"] = {
-                "failure": ending.error.outcome if ending.error is not None else None,
-                "has_content": ending.has_content,
-                "complete": ending.complete,
-                "blocked": ending.blocked,
-            }
-        return found
-
-
-def _unusual(billed: AttemptBill) -> dict[str, Any]:
-    """What most bills do not have: flags, estimates, multipliers, things billed by use, a cache lifetime."""
-    bill, basis = billed.bill, billed.bill.basis
-    return {
-        "flags": bill.reasons,
-        "estimated": bill.estimated,
-        "estimator": billed.estimator,
-        "delivered_tokens": billed.ending.delivered_tokens,
-        "delivered_bytes": billed.ending.delivered_bytes,
-        "multipliers": basis.multipliers if basis is not None else (),
-        "uses": [each.counts for each in billed.evidence.uses],
-        "fees": [(fee.kind, fee.count, str(fee.unit_pico_usd)) for fee in basis.fees] if basis is not None else (),
-        "asked_ttl": billed.asked_ttl,
-    }
-
-
-def _stated_cost(billed: AttemptBill) -> dict[str, Any]:
-    """What the provider said that it costs, beside what we make of it."""
-    recomputed = billed.bill.recomputed_pico_usd
-    return {
-        "provider_reported_cost_usd": _reported(billed.counted),
-        "recomputed_usd": None if recomputed is None else usd(recomputed),
-        "difference": billed.bill.difference,
-    }
-
-
-class WorkedAgain(Struct, frozen=True, kw_only=True):
-    """What a derivation comes to when it is worked once more, beside what it states. Empty `differences`: the same."""
-
-    bill: Bill
-    differences: tuple[str, ...]
-
-
-class BadDerivation(ValueError):
-    """A derivation that cannot be worked: a member is missing or of another kind; names it."""
-
-
-def worked_again(derivation: Mapping[str, Any], book: PriceBook) -> WorkedAgain:
-    """Raw usage → buckets → cost → charge, by the cited normaliser and book. Raises `BadDerivation`."""
-    try:
-        return _worked_again(derivation, book)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadDerivation(f"{type(error).__name__}: {error}") from None
-
-
-def _worked_again(stated: Mapping[str, Any], book: PriceBook) -> WorkedAgain:
-    texts = tuple(text.encode() for text in stated["usage_raw"])
-    differences = []
-    if sha256(b"\n".join(texts)).hexdigest() != stated["usage_sha256"] and "�" not in "".join(stated["usage_raw"]):
-        differences.append("usage_sha256 is not that of usage_raw")
-    normaliser = NAMED.get(stated["normaliser"])
-    if normaliser is None:
-        raise BadDerivation(f"normaliser {stated['normaliser']!r} is not known")
-    counted = count(
-        normaliser,
-        texts,
-        stream=stated.get("stream", False),
-        bound=stated["bound"],
-        asked_ttl=stated.get("asked_ttl"),
-    )
-    ended = stated.get("ending") or {}
-    failure = ended.get("failure")
-    ending = Ending(
-        status=stated["status"],
-        error=None if failure is None else UpstreamError("as recorded", outcome=failure, status=stated["status"]),
-        has_content=ended.get("has_content", True),
-        complete=ended.get("complete", True),
-        blocked=ended.get("blocked", False),
-        delivered_bytes=stated.get("delivered_bytes", 0),
-        delivered_tokens=stated.get("delivered_tokens"),
-    )
-    provider, model = stated["price_of"]
-    served = Served(provider=provider, model=model, at_s=stated["at_s"], service_tier=stated.get("service_tier"))
-    agreed = terms(stated["margin"], stated["usd_per_uat"], settle_cap=stated["settle_cap"])
-    hold = Hold(pico_uat=int(stated["hold_pico_uat"]), input_tokens=stated["hold_input_tokens"])
-    bill = decide(ending, counted, book, served, agreed, hold, tuple(map(Uses, stated.get("uses", ()))))
-    cost = None if bill.cost_pico_usd is None else usd(bill.cost_pico_usd)
-    for name, ours in (("outcome", bill.outcome), ("buckets", counted.buckets.stated()), ("cost_usd", cost)):
-        if stated[name] != ours:
-            differences.append(f"{name} is {stated[name]}, worked again it is {ours}")
-    return WorkedAgain(bill=bill, differences=tuple(differences))
 
 
 def _normaliser_of(offer: Offer) -> Normaliser:
@@ -251,7 +169,8 @@ def _normaliser_of(offer: Offer) -> Normaliser:
         return normaliser_for("openai_chat", offer.provider)
 
 
-def _basis(bill: Bill) -> str | None:
+def basis_of(bill: Bill) -> str | None:
+    """What the cost of a bill rests on; None: it has none."""
     if bill.estimated:
         return "estimate"
     if bill.outcome == "charge_provider_reported":
@@ -259,15 +178,21 @@ def _basis(bill: Bill) -> str | None:
     return None if bill.cost_pico_usd is None or bill.outcome in _NO_ANSWER else "recomputed"
 
 
-def _reported(counted: Counted) -> str | None:
+def reported_usd(counted: Counted) -> str | None:
+    """What the provider says that the call cost, exact or rounded; None: it says nothing."""
     reported = counted.reported_usd if counted.reported_usd is not None else counted.rounded_usd
     return None if reported is None else usd(Fraction(reported) * PICO)
+
+
+def stated_fees(basis: Cost | None) -> list[list[Any]]:
+    """What was billed by the use: [kind, count, pico-USD a use]."""
+    return [[fee.kind, fee.count, str(fee.unit_pico_usd)] for fee in basis.fees] if basis is not None else []
 
 
 _STATED: dict[int, tuple[Price, dict[str, str]]] = {}
 
 
-def _stated_rates(price: Price) -> dict[str, str]:
+def stated_rates(price: Price) -> dict[str, str]:
     """The rates of a table by bucket; the same table comes again and again."""
     known = _STATED.get(id(price.rates))
     if known is None or known[0].rates is not price.rates:

@@ -16,6 +16,7 @@ import click
 from clawbench.errors import ClawbenchError
 
 VERBS = {
+    "audit": "work every charge of a run or a ledger again, and prove that no money is lost",
     "bill": "run worked bills as the gateway bills, and compare",
     "cassettes": "recordings: check, ls, show, import, scrub, scan, accuracy",
     "catalog": "take over another gateway's models and prices: import",

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from clawbench.billing.audited_ledger import books_beside
 from clawbench.billing.ledger.protocol import LedgerRefusal
 from clawbench.billing.ledger.recovery import Recovery
 from clawbench.billing.ledger.sqlite import SqliteLedger
@@ -56,11 +57,6 @@ def keep_price_book(ledger: Path, book: PriceBook) -> Path:
         temporary.unlink(missing_ok=True)
         raise WriteFailed(f"Could not write the price book {path}: {error}") from error
     return path
-
-
-def books_beside(ledger: Path) -> Path:
-    """The folder of the price books that a ledger's charges cite."""
-    return ledger.with_name(f"{ledger.name}.price-books")
 
 
 async def _expire(ledger: SqliteLedger) -> None:

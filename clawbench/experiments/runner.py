@@ -18,9 +18,11 @@ from typing import Any, Literal, Protocol
 
 from clawbench.analysis.digest import digest
 from clawbench.analysis.frames import RunFolder
+from clawbench.billing.audit_figures import plain
 from clawbench.clock import LoopClock, run_blocking
 from clawbench.config.plan import Plan
 from clawbench.errors import RunInterrupted, UsageError
+from clawbench.experiments.audited_run import audit_run
 from clawbench.experiments.cell import Cell, CellResult, run_cell
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.experiments.run_folder import RunWriter, report_of
@@ -29,6 +31,7 @@ from clawbench.gateway.records import ParquetWriter
 from clawbench.schema import SCHEMA_VERSION
 
 ClockName = Literal["virtual", "wall"]
+VIOLATIONS_IN_MANIFEST = 20  # `clawbench audit` names more
 _VERSIONED = ("clawbench", "polars", "msgspec", "vcrpy", "matplotlib")
 
 
@@ -72,7 +75,7 @@ def run_plan(
     progress: Progress | None = None,
     report: bool = True,
 ) -> RunFolder:
-    """Runs what is not finished yet and writes manifest and report; returns the finished run folder.
+    """Runs what is not finished yet, audits its bills, writes manifest and report; returns the finished run folder.
 
     `created_at` and `stopwatch` (seconds) come from whoever has a wall clock. Raises `UsageError` for cassettes
     that cannot be replayed, `WriteFailed`, `RunInterrupted`.
@@ -102,7 +105,9 @@ def run_plan(
     finally:
         progress.close()
     folder = RunFolder(writer.path)
-    writer.write_manifest(_manifest(plan, prepared, clock, created_at, finished, digest_text=digest(folder)))
+    proved = plain(audit_run(folder), violations=VIOLATIONS_IN_MANIFEST)
+    manifest = _manifest(plan, prepared, clock, created_at, finished, digest_text=digest(folder))
+    writer.write_manifest({**manifest, "billing": proved})
     folder = RunFolder(writer.path)
     if report:
         report_of(folder, writer.path / "report.html")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbench.billing.attempt_bills import worked_again
 from clawbench.billing.charge import terms
 from clawbench.billing.hold_sizing import HoldSizing
 from clawbench.billing.ledger.proof import prove
 from clawbench.billing.offer_prices import OfferPrices
+from clawbench.billing.working_again import worked_again
 from clawbench.errors import UpstreamError
 from clawbench.types import ChatRequest
 from tests.lab import CREDIT_PICO_UAT, Lab, chat, completion, error, events, in_lab, offer, streamed
