@@ -55,8 +55,13 @@ class Outcome(NamedTuple):
     proof: Proof
 
 
-def kill_loop(start: Callable[[int], Started], ledger: Path, kills: int, seed: int) -> Outcome:
-    """`start(run)` starts the process for the run-th time. Raises AssertionError at what is lost or double."""
+def kill_loop(
+    start: Callable[[int], Started], ledger: Path, kills: int, seed: int, acks_max: int = ACKS_MAX
+) -> Outcome:
+    """`start(run)` starts the process for the run-th time; it lives for up to `acks_max` acknowledgements.
+
+    Raises AssertionError at what is lost or double.
+    """
     chance = random.Random(seed)
     prover, read = Prover(), 0
     written: set[Ack] = set()
@@ -64,7 +69,7 @@ def kill_loop(start: Callable[[int], Started], ledger: Path, kills: int, seed: i
     for run in range(kills):
         started = start(run)
         # Now and then at once: during the start, the recovery, or the making of the file.
-        wanted = chance.choice([0, 1, 2, *[chance.randrange(3, ACKS_MAX)] * 7])
+        wanted = chance.choice([0, 1, 2, *[chance.randrange(3, acks_max)] * 7])
         told = [ack for _, ack in zip(range(wanted), started.acks, strict=False)]
         started.process.kill()
         told += started.acks
