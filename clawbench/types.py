@@ -214,7 +214,7 @@ class HttpCall(Struct, frozen=True, kw_only=True):
     draw_key: str = ""  # names the request in keyed random draws: the same under every strategy of one seed
 
 
-class Chunk(Struct, frozen=True):
+class Chunk(Struct, frozen=True, gc=False):
     """Bytes of a body and the instant at which they arrived, in seconds of the clock in force."""
 
     data: bytes

@@ -23,12 +23,9 @@ from clawbench.wires.json_lines import LineSplitter
 from clawbench.wires.sse import SseSplitter
 
 _NONE: Final = Raw()
-_WORDS: Final = (
-    b"sage", b'"meta"', b"eval_count", b"groundingMetadata", b"executed_tools", b"tionMetrics",
-    b"oken_count", b"okenCount",
-)  # fmt: skip
-_MARKS: Final = re.compile(b"|".join(_WORDS))
-"""An event without any of these says nothing that is billed."""
+_WORDS: Final = (b"sage", b'"meta"', b"groundingMetadata", b"executed_tools")
+"""An event without any of these says nothing that is billed, except where counts stand alone in an event."""
+_COUNTS: Final = (b"eval_count", b"tionMetrics", b"oken_count", b"okenCount")
 
 _HELD_BYTES_MAX: Final = 64 * 1024
 """So much of a stream is looked through at a time: most of it says nothing, and searching is cheap in large pieces."""
@@ -43,6 +40,7 @@ _INVOKED: Final = "bedrock_invoke_other"
 _FRAMED: Final = frozenset({"bedrock_converse", "bedrock_anthropic", _INVOKED})
 _PLAIN_BYTES_MAX: Final = 16 * 1024 * 1024
 _LINES: Final = frozenset({"ollama", "ollama_generate", "cohere_v1"})
+_COUNTING: Final = frozenset({"ollama", "ollama_generate", _INVOKED})  # without a usage object
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -116,10 +114,11 @@ class StreamEvidence:
     kept until its end, up to a limit that no usage lies behind in practice.
     """
 
-    __slots__ = ("_framed", "_gathered", "_held", "_held_bytes", "_is_sse", "_plain", "_splitter", "_started")
+    __slots__ = ("_framed", "_gathered", "_held", "_held_bytes", "_is_sse", "_plain", "_splitter", "_started", "_words")
 
     def __init__(self, dialect: str) -> None:
         self._gathered = _Gathered(dialect)
+        self._words = _WORDS + _COUNTS if dialect in _COUNTING else _WORDS
         self._framed = FrameSplitter() if dialect in _FRAMED else None
         self._splitter = LineSplitter() if dialect in _LINES else SseSplitter()
         self._plain = bytearray()
@@ -153,34 +152,37 @@ class StreamEvidence:
                 return
             self._started = bool(data.strip())
         if self._is_sse and b"\r" not in data:
-            data = _telling(data)
+            data = _telling(data, self._words)
         if self._framed is not None:
             events = [_unwrapped(frame.payload) for frame in self._framed.feed(data)]
         else:
             events = [event.data for event in self._splitter.feed(data)]
         for event in events:
-            if _MARKS.search(event):
+            if self._tells(event):
                 self._gathered.add(event)
+
+    def _tells(self, event: bytes) -> bool:
+        return any(word in event for word in self._words)
 
     def evidence(self) -> Evidence:
         """What there was; call once, when the body has ended."""
         self._look()
         left = self._splitter.unfinished()
-        if left is not None and _MARKS.search(left.data):
+        if left is not None and self._tells(left.data):
             self._gathered.add(left.data)
         for text in _answers(bytes(self._plain)):
             self._gathered.add(text)
         return self._gathered.evidence(stream=True)
 
 
-def _telling(data: bytes) -> bytes:
+def _telling(data: bytes, words: Sequence[bytes]) -> bytes:
     """The data without the whole events in its middle that say nothing billed; its first and last event may be torn."""
     first, last = data.find(b"\n\n") + 2, data.rfind(b"\n\n") + 2
     if first == 1 or first == last:
         return data
     spans = {
         (data.rfind(b"\n\n", 0, at) + 2, data.find(b"\n\n", at) + 2)
-        for word in _WORDS
+        for word in words
         for at in _places(word, data, first, last)
     }
     return b"".join((data[:first], *(data[start:end] for start, end in sorted(spans)), data[last:]))

@@ -192,11 +192,13 @@ class CassetteReply:
         """Nothing is held."""
 
     def _all(self) -> list[Chunk]:
-        body, sent_s, start = self._body, self._sent_s, 0
-        chunks: list[Chunk] = []
-        for end, at_s in zip(self._timeline.ends, self._timeline.at_s, strict=True):
-            chunks.append(Chunk(body[start:end], sent_s + at_s))
-            start = end
+        body, sent_s, ends = self._body, self._sent_s, self._timeline.ends
+        starts = (0, *ends)
+        chunks = [
+            Chunk(body[start:end], sent_s + at_s)
+            for start, end, at_s in zip(starts, ends, self._timeline.at_s, strict=False)
+        ]
+        start = starts[-1]
         if start < len(body) and chunks:
             chunks[-1] = Chunk(chunks[-1].data + body[start:], chunks[-1].t_s)
         return chunks

@@ -21,6 +21,7 @@ from clawbench.wires.openai_chat_reply import (
     tool_piece,
     unreadable,
 )
+from clawbench.wires.openai_chat_text import MISSES_MAX, plain_text
 from clawbench.wires.sse import EVENT_BYTES_MAX, SseSplitter
 from clawbench.wires.tolerant_json import NotJson, loads
 
@@ -53,10 +54,12 @@ class OpenAIChatStream:
         "_failed",
         "_finish",
         "_id",
+        "_misses",
         "_model",
         "_notes",
         "_open",
         "_plain",
+        "_quick",
         "_raw_usage",
         "_splitter",
         "_started",
@@ -77,6 +80,8 @@ class OpenAIChatStream:
         self._id: str | None = None
         self._model: str | None = None
         self._notes: list[str] = []
+        self._quick = False  # id and model are known: of what follows, most are pieces of text
+        self._misses = 0  # events that were tried as such and were none
 
     def feed(self, data: bytes) -> list[Delta]:
         """Deltas completed by these bytes; a failure comes as the last one."""
@@ -85,6 +90,12 @@ class OpenAIChatStream:
             return out
         if not self._started and self._is_plain(data):
             return out
+        if self._quick and self._splitter.is_one_event(data):
+            text = plain_text(data[6:-2])
+            if text is not None and text.index in self._open:
+                out.append(text)
+                return out
+            self._misses += 1
         for event in self._splitter.feed(data):
             if not self._event(event.data, event.name, out):
                 return out
@@ -186,6 +197,8 @@ class OpenAIChatStream:
                 out.append(Delta(usage=usage))
         if self._id is None or self._model is None:
             self._name(chunk)
+        else:
+            self._quick = self._misses < MISSES_MAX
         return True
 
     def _choice(self, choice: dict[str, Any], out: list[Delta]) -> bool:

@@ -56,7 +56,7 @@ class SseSplitter:
         """Events that these bytes complete."""
         if self.oversize or not data:
             return []
-        if self._is_one_event(data):
+        if self.is_one_event(data):
             self._first_line = False
             return [SseEvent(data[6:-2], "")]
         if self._after_cr:
@@ -80,15 +80,15 @@ class SseSplitter:
             self._hold(rest)
         return events
 
-    def _is_one_event(self, data: bytes) -> bool:
+    def is_one_event(self, data: bytes) -> bool:
         """Whether these bytes are one event of one data line and nothing is held: what providers send a chunk."""
         return (
-            data.startswith(b"data: ")
-            and data.find(b"\n") == len(data) - 2
+            data.find(10) == len(data) - 2
             and data[-1] == 10
+            and data[:6] == b"data: "
+            and data.find(13) < 0
             and len(data) - 2 <= self._bytes_max
             and not (self._held or self._data or self._name or self._after_cr)
-            and b"\r" not in data
         )
 
     def unfinished(self) -> SseEvent | None:
