@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+
+from tests.benchmarks.test_clock import Ratio
 
 NOTED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
-def ratio(request: pytest.FixtureRequest) -> Callable[[float, float], float]:
-    """`ratio(ours, floor)`: their quotient, in whatever unit both have, noted for the summary under the test's name."""
-
-    def note(ours: float, floor: float) -> float:
+def ratio(request: pytest.FixtureRequest) -> Ratio:
+    def note(ours: float, floor: float, figures: str = "") -> float:
         name = request.node.name.removeprefix("test_").replace("_", " ")
-        request.config.stash.setdefault(NOTED, []).append(f"{name}: {ours / floor:.2f} times the floor")
+        line = f"{name}: {ours / floor:.2f} times the floor"
+        request.config.stash.setdefault(NOTED, []).append(f"{line} ({figures})" if figures else line)
         return ours / floor
 
     return note

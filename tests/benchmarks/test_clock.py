@@ -18,7 +18,13 @@ from clawbench.clock import LoopClock, run_virtual
 Sleep = Callable[[LoopClock, float], Awaitable[object]]
 
 
-Ratio = Callable[[float, float], float]
+class Ratio(Protocol):
+    """`ratio(ours, floor)`: their quotient, in whatever unit both have, noted for the summary under the test's name.
+
+    `figures` are what it was made of, for whoever wants to know.
+    """
+
+    def __call__(self, ours: float, floor: float, figures: str = "") -> float: ...
 
 
 class Benchmark(Protocol):

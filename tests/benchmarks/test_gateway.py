@@ -92,8 +92,8 @@ def gateway_seconds(prepared: Prepared, folder: Path, strategy: str = "price") -
 
 def compare(
     benchmark: Benchmark, ratio: Ratio, prepared: Prepared, tmp_path: Path, *, strategy: str = "price"
-) -> tuple[float, float]:
-    """Rounds of floor and gateway in turn; notes the ratio of their medians. That ratio, and our requests a second."""
+) -> float:
+    """Rounds of floor and gateway in turn; the ratio of their medians, 1 where we are as fast as the floor."""
     floors, ours = [], []
 
     def both() -> None:
@@ -103,16 +103,13 @@ def compare(
     gateway_seconds(prepared, tmp_path / "records", strategy)  # warms caches of bodies and keys
     benchmark.pedantic(both, args=(), rounds=ROUNDS)
     floor, own = sorted(floors)[ROUNDS // 2], sorted(ours)[ROUNDS // 2]
-    print(f"\n  bare app {1 / floor:,.0f} requests/s, gateway {1 / own:,.0f} requests/s a core")
-    return ratio(floor, own), 1 / own
+    return ratio(floor, own, f"{1 / own:,.0f} requests a second a core, the floor {1 / floor:,.0f}")
 
 
 def test_requests_a_second_not_streamed(benchmark: Benchmark, ratio: Ratio, tmp_path: Path) -> None:
     plan = pool(tmp_path, requests=5000, rate_rps=20)
     whole = load_plan(plan.path, overrides=["workload.stream=0.0"])
-    share, requests_a_second = compare(benchmark, ratio, prepare(whole), tmp_path)
-    # One of the two: how dear the floor is depends on the framework that it stands on.
-    assert share > 0.3 or requests_a_second >= 3_000
+    assert compare(benchmark, ratio, prepare(whole), tmp_path) > 0.1
 
 
 def test_requests_a_second_of_the_quickstart_as_recorded(benchmark: Benchmark, ratio: Ratio, tmp_path: Path) -> None:
@@ -122,7 +119,7 @@ def test_requests_a_second_of_the_quickstart_as_recorded(benchmark: Benchmark, r
 
 def test_streams_of_fifty_chunks_a_second(benchmark: Benchmark, ratio: Ratio, tmp_path: Path) -> None:
     plan = fifty_chunk_streams(tmp_path, requests=3_000)
-    compare(benchmark, ratio, prepare(load_plan(plan)), tmp_path)
+    assert compare(benchmark, ratio, prepare(load_plan(plan)), tmp_path) > 0.05
 
 
 def fifty_chunk_streams(folder: Path, *, requests: int) -> Path:
