@@ -43,8 +43,9 @@ def regret(table: pl.DataFrame, order: Sequence[str]) -> Sheet:
         values = [None if row is None or row["regret"] is None else row["regret"] * scale for row in rows]
         widths = [None if row is None or row["high"] is None else (row["high"] - row["regret"]) * scale for row in rows]
         shares = [None if row is None or row["relative"] is None else 100 * row["relative"] for row in rows]
-        columns += [(f"{title}", unit, column(values, widths)), ("above best", "%", column(shares))]
         best = next((row["oracle"] for row in rows if row is not None and row["oracle"] is not None), None)
+        share_widths = [None if width is None or not best else 100 * width / (best * scale) for width in widths]
+        columns += [(f"{title}", unit, column(values, widths)), ("above best", "%", column(shares, share_widths))]
         bests.append(f"{title} {UNKNOWN if best is None else f'{best * scale:.4g}'} {unit}")
     note = (
         "What a strategy's mean is above the oracle's, which knows for each request the best that any offer would have "

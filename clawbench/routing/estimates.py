@@ -148,7 +148,7 @@ class Estimates:
         live = self._tracks[offer_id].live
         live.last_dispatch = self._dispatches
         self._dispatches += 1
-        return live.lease(expires_s)
+        return live.lease(at_s, expires_s)
 
     def finished(
         self,
@@ -213,6 +213,10 @@ class Estimates:
     def answers(self, offer_id: str) -> int:
         """Attempts at this offer that have ended since the start."""
         return self._tracks[offer_id].live.answers
+
+    def unanswered_s(self, offer_id: str, at_s: float) -> float:
+        """For how long an offer that has never answered has been asked without a pause."""
+        return at_s - self._tracks[offer_id].live.busy_since_s
 
     def ttft_quantile(self, offer_id: str, share: float) -> float | None:
         """Recent TTFT below which this share of answers came, in seconds, to about 5 %; None without samples."""
