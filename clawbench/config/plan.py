@@ -179,6 +179,7 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     attempts_max: Count = 3
     request_timeout_s: Positive = 120.0
+    attempt_timeout_s: Positive | None = None
     ttft_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0
     default_strategy: str = "price"  # for `serve`: what a model without tags means
@@ -190,6 +191,7 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return Limits(
             attempts_max=self.attempts_max,
             request_timeout_s=self.request_timeout_s,
+            attempt_timeout_s=self.attempt_timeout_s,
             ttft_timeout_s=self.ttft_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
             hedging=self.hedging.settings() if self.hedging else None,
@@ -333,7 +335,7 @@ def _values(table: PlanTable, base: Path) -> Any:
         values["routing"].pop("sticky_idle_s")
     if not values["models"]:
         values.pop("models")
-    for key in ("hedging", "name_patterns"):
+    for key in ("hedging", "name_patterns", "attempt_timeout_s"):
         if values["gateway"][key] is None:
             values["gateway"].pop(key)
     return values

@@ -22,7 +22,12 @@ from clawbench.types import LatencyProfile, Offer
 
 PRIOR_WEIGHT = 5.0  # samples that a prior is worth
 EXPECTED_OUTPUT_TOKENS = 200.0  # prior length of an answer
-CENSORED = frozenset({"timeout_first", "timeout_total", "timeout_idle", "reset_early", "reset_mid", "connect_error"})
+CENSORED = frozenset(
+    {
+        "timeout_first", "timeout_attempt", "timeout_total", "timeout_idle",
+        "reset_early", "reset_mid", "connect_error",
+    }
+)  # fmt: skip
 SIZE_CLASSES = (256, 2_048, 8_192)  # upper bounds in prompt tokens
 STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anything was observed
 BASELINE_HALF_LIFE_S = 600.0  # of an offer's usual TTFT, against which a queue shows

@@ -53,7 +53,7 @@ def test_paths_are_relative_to_the_plan(plan: Path) -> None:
     ("override", "message"),
     [
         ("workload.rate_rp=5", r'unknown key "workload.rate_rp". Did you mean "rate_rps"\?'),
-        ("gateway.zzz=5", r'unknown key "gateway.zzz". Known here in gateway: attempts_max'),
+        ("gateway.zzz=5", r'unknown key "gateway.zzz". Known here in gateway: attempt_timeout_s, attempts_max'),
         ("workload.requests=0", "workload.requests"),
         ("workload.requests=many", "workload.requests"),
         ("workload.kind=fast", "Invalid enum value 'fast'"),
