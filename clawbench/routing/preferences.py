@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from clawbench.catalog.tiers import rates_at
 from clawbench.errors import RequestError
 from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_million
 from clawbench.routing.state import OfferState
@@ -37,8 +38,8 @@ class Preferences(Struct, frozen=True, kw_only=True):
     preferred_token_rate_min: float | None = None
     free_only: bool = False
 
-    def refusal(self, offer: Offer) -> str | None:
-        """Why this offer may not serve; None if it may."""
+    def refusal(self, offer: Offer, prompt_tokens: int) -> str | None:
+        """Why this offer may not serve a prompt of this length; None if it may."""
         provider = offer.provider.lower()
         if self.only and provider not in self.only:
             return "not among provider.only"
@@ -46,7 +47,7 @@ class Preferences(Struct, frozen=True, kw_only=True):
             return "among provider.ignore"
         if not self.allow_fallbacks and self.order and provider != self.order[0]:
             return "provider.allow_fallbacks is false"
-        rates = offer.rates
+        rates = offer.rates if offer.rates is None else rates_at(offer.rates, prompt_tokens)
         if self.free_only and (rates is None or rates.input or rates.output):
             return "not free"
         dear_in = self.max_input_rate is not None and (rates is None or rates.input > self.max_input_rate)

@@ -315,7 +315,7 @@ class Router:
         if reference.preferences is not NO_PREFERENCES:
             if reference.preferences.require_parameters and offer.capabilities is None:
                 return "provider.require_parameters: its capabilities are not stated"
-            refusal = reference.preferences.refusal(offer)
+            refusal = reference.preferences.refusal(offer, request.prompt_tokens)
             if refusal is not None:
                 return refusal
         return None if slot.breaker.open_until_s is None else self.health.resting(offer.id, at_s)

@@ -10,6 +10,7 @@ import pytest
 from clawbench.config import plan as declared
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.plan import load_plan, plan_of_cassettes
+from clawbench.config.prices import PriceTable, TierTable
 from clawbench.config.routing import HedgingTable, ModelTable, RoutingTable
 from clawbench.errors import PlanError
 
@@ -134,7 +135,8 @@ def test_every_key_of_a_plan_is_documented() -> None:
         declared.ReplayTable,
         declared.GatewayTable,
         declared.OfferTable,
-        declared.PriceTable,
+        PriceTable,
+        TierTable,
         declared.ProfileTable,
         declared.RecordedOffersTable,
         RoutingTable,
