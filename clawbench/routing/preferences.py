@@ -19,6 +19,10 @@ from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_milli
 from clawbench.routing.state import OfferState
 from clawbench.types import Offer
 
+ABOVE_MAX_PRICE = "above provider.max_price"
+NOT_FREE = "not free"
+"""Why an offer is too dear for who asks."""
+
 SORTS = {"price": "price", "throughput": "token_rate", "latency": "latency"}
 MEANINGLESS = frozenset({"data_collection", "quantizations", "zdr", "enforce_distillable_text"})
 
@@ -49,10 +53,10 @@ class Preferences(Struct, frozen=True, kw_only=True):
             return "provider.allow_fallbacks is false"
         rates = offer.rates if offer.rates is None else rates_at(offer.rates, prompt_tokens)
         if self.free_only and (rates is None or rates.input or rates.output):
-            return "not free"
+            return NOT_FREE
         dear_in = self.max_input_rate is not None and (rates is None or rates.input > self.max_input_rate)
         dear_out = self.max_output_rate is not None and (rates is None or rates.output > self.max_output_rate)
-        return "above provider.max_price" if dear_in or dear_out else None
+        return ABOVE_MAX_PRICE if dear_in or dear_out else None
 
     def tier(self, state: OfferState) -> int:
         """0 for the offers to be taken first, higher for those to be taken when these are gone."""

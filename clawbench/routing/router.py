@@ -138,7 +138,7 @@ class Router:
         scored = self.scored(strategy, reference, request, at_s=at_s, tried=tried)
         if not scored.states:
             wakes_s = min((self.health.wakes_s(each.offer_id, at_s) for each in scored.excluded), default=at_s)
-            raise nothing_eligible(reference, scored.excluded, self.offers(reference), wait_s=wakes_s - at_s)
+            raise nothing_eligible(reference, request, scored.excluded, self.offers(reference), wait_s=wakes_s - at_s)
         stay = None
         if session is not None:
             stay = self.sticky.place(session, strategy, request, scored.states, scored.scores, at_s=at_s)
