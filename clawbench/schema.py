@@ -51,6 +51,7 @@ OUTCOMES: Final = (
     "ok",
     "connect_error",
     "timeout_first",
+    "timeout_attempt",
     "timeout_total",
     "timeout_idle",
     "reset_early",
@@ -71,7 +72,8 @@ OUTCOMES: Final = (
     "client_abort",
     "no_recording",
 )
-"""What became of an attempt. `no_recording`: the replay had nothing for this request at this offer."""
+"""What became of an attempt. `timeout_attempt`: no whole answer in time, so another offer was asked.
+`no_recording`: the replay had nothing for this request at this offer."""
 
 _TOKENS_NULL = "the provider did not say, or no attempt succeeded"
 

@@ -69,6 +69,14 @@ class Rates(Struct, frozen=True, kw_only=True):
     cached_input: int | None = None
     cache_write: int | None = None
     reasoning: int | None = None
+    tiers: tuple[Tier, ...] = ()  # prices of longer prompts, the longest first
+
+
+class Tier(Struct, frozen=True, kw_only=True):
+    """The whole request's prices, output and caches included, once its prompt has more than `above` tokens."""
+
+    above: int
+    rates: Rates  # complete, and without tiers of their own
 
 
 class LatencyProfile(Struct, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ _FAULT_FIGURES = (
     ("noticed after", "s", "notice_s"),
     ("back after", "s", "return_s"),
 )
+_MISSING = {"notice_s": 3, "return_s": 4}
+"""Where the number of seeds without it stands."""
 
 
 def regret(table: pl.DataFrame, order: Sequence[str]) -> Sheet:
@@ -43,8 +45,9 @@ def regret(table: pl.DataFrame, order: Sequence[str]) -> Sheet:
         values = [None if row is None or row["regret"] is None else row["regret"] * scale for row in rows]
         widths = [None if row is None or row["high"] is None else (row["high"] - row["regret"]) * scale for row in rows]
         shares = [None if row is None or row["relative"] is None else 100 * row["relative"] for row in rows]
-        columns += [(f"{title}", unit, column(values, widths)), ("above best", "%", column(shares))]
         best = next((row["oracle"] for row in rows if row is not None and row["oracle"] is not None), None)
+        share_widths = [None if width is None or not best else 100 * width / (best * scale) for width in widths]
+        columns += [(f"{title}", unit, column(values, widths)), ("above best", "%", column(shares, share_widths))]
         bests.append(f"{title} {UNKNOWN if best is None else f'{best * scale:.4g}'} {unit}")
     note = (
         "What a strategy's mean is above the oracle's, which knows for each request the best that any offer would have "
@@ -77,16 +80,22 @@ def faults(by_seed: pl.DataFrame, order: Sequence[str]) -> list[Sheet]:
             ),
             ("unexplained", "requests", [count(sums[each][2]) for each in names]),
         ]
-        columns += [
-            (title, unit, column([row[figure] for row in rows], [row[f"{figure}_half_width"] for row in rows]))
-            for title, unit, figure in _FAULT_FIGURES
-        ]
+        for title, unit, figure in _FAULT_FIGURES:
+            texts = column([row[figure] for row in rows], [row[f"{figure}_half_width"] for row in rows])
+            missing = [sums[each][_MISSING[figure]] if figure in _MISSING else 0 for each in names]
+            seeds = [sums[each][5] for each in names]
+            columns.append((title, unit, [_of_seeds(*each) for each in zip(texts, missing, seeds, strict=True)]))
         note = (
-            "In the fault's window; added p95 against as long a time before it. Noticed: the offer struck most is left "
-            "alone; back: the first answer of a struck offer after the end."
+            "In the fault's window; added p95 against the quiet time before it, at most as long. Noticed: the offer "
+            "struck most is left alone; back: the first answer of a struck offer after the end. (n): in n seeds only."
         )
         sheets.append(Sheet(f"Fault {name}", tuple((title, unit) for title, unit, _ in columns), _rows(columns), note))
     return sheets
+
+
+def _of_seeds(text: str, missing: int, seeds: int) -> str:
+    """A figure, with the number of seeds that it is a mean of where some have none."""
+    return f"{text} ({seeds - missing})" if 0 < missing < seeds else text
 
 
 def _rows(columns: Sequence[tuple[str, str, Sequence[str]]]) -> tuple[tuple[str, ...], ...]:

@@ -205,13 +205,17 @@ def _offers_used(requests: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
 
 
 def _answers(attempts: pl.LazyFrame | None, keys: list[str]) -> pl.LazyFrame:
-    """Attempts counted by group, match, timing and interaction: small, and all of provenance is in it."""
+    """Attempts counted by group, match, timing and interaction: small, and all of provenance is in it.
+
+    Without those that got no reply because a fault plan says so: nothing is missing there.
+    """
     facts = ["match", "timing", "interaction"]
     if attempts is None:
         requests, declared = polars_schema("requests"), polars_schema("attempts")
         types = {**{key: requests[key] for key in keys}, **{fact: declared[fact] for fact in facts}}
         return pl.LazyFrame(schema={**types, "n": pl.Int64()})
-    return attempts.group_by(*keys, *facts).agg(n=pl.len().cast(pl.Int64))
+    meant = pl.col("fault").is_not_null() & pl.col("match").is_null()
+    return attempts.filter(~meant).group_by(*keys, *facts).agg(n=pl.len().cast(pl.Int64))
 
 
 def _provenance(counts: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from typing import Final
 
 from clawbench.billing.charge import Served
 from clawbench.billing.price_book import CompiledRow, PriceBook, Tariff
+from clawbench.billing.price_tables import LongContext
 from clawbench.types import Offer, Rates
 
 _SUFFIX: Final = re.compile(
@@ -99,6 +100,20 @@ def tariff_of(offer: Offer, rates: Rates) -> Tariff:
     complete, and nothing is derived when it is applied. A cache write for an hour has a price of its own
     or none, unless writes cost what input costs; audio and images have none.
     """
+    return Tariff(
+        provider=offer.id,
+        models=(offer.upstream_model,),
+        rates=_by_bucket(rates),
+        source=offer.price_source or "",
+        tiers=tuple(
+            LongContext(threshold=tier.above, inclusive=False, rates=_by_bucket(tier.rates)) for tier in rates.tiers
+        ),
+        context_tokens=offer.context_window,
+        output_tokens_max=offer.max_output_tokens,
+    )
+
+
+def _by_bucket(rates: Rates) -> dict[str, int]:
     in_rate, out_rate, write = rates.input, rates.output, rates.cache_write
     stated = {
         "uncached_input": in_rate,
@@ -109,11 +124,4 @@ def tariff_of(offer: Offer, rates: Rates) -> Tariff:
     }
     if write is None:
         stated["cache_write_1h"] = in_rate
-    return Tariff(
-        provider=offer.id,
-        models=(offer.upstream_model,),
-        rates=stated,
-        source=offer.price_source or "",
-        context_tokens=offer.context_window,
-        output_tokens_max=offer.max_output_tokens,
-    )
+    return stated

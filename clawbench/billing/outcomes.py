@@ -57,8 +57,8 @@ _ROUNDED_PICO_USD: Final = PICO // 1000  # 0.001 USD
 # The provider had the request and may have worked on it: nobody can know whether it bills that.
 _MAY_HAVE_BILLED: Final = frozenset(
     {
-        "filtered", "timeout_first", "timeout_total", "timeout_idle", "reset_early", "reset_mid", "truncated",
-        "protocol_error", "too_large", "client_abort",
+        "filtered", "timeout_first", "timeout_attempt", "timeout_total", "timeout_idle", "reset_early", "reset_mid",
+        "truncated", "protocol_error", "too_large", "client_abort",
     }
 )  # fmt: skip
 _OUTPUT_COUNTS: Final = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clawbench.catalog.tiers import rates_at
 from clawbench.money import PicoUSD
 from clawbench.types import Rates, Usage
 
@@ -15,6 +16,7 @@ def cost_pico_usd(usage: Usage | None, rates: Rates | None) -> PicoUSD | None:
     """
     if usage is None or rates is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
+    rates = rates_at(rates, usage.input_tokens)
     cached = usage.cached_input_tokens or 0
     written = usage.cache_write_tokens or 0
     reasoning = usage.reasoning_tokens or 0

@@ -9,9 +9,7 @@ from typing import Final
 
 from clawbench.billing.price_book import pico_fee
 from clawbench.billing.price_tables import Window
-
-INCLUSIVE_THRESHOLDS: Final = frozenset({"xai"})
-"""Providers whose long-context prices begin *at* the threshold; everybody else's begin above it."""
+from clawbench.catalog.tiers import INCLUSIVE_THRESHOLDS as INCLUSIVE_THRESHOLDS
 
 FREE_USES: Final[dict[str, tuple[str, ...]]] = {"anthropic": ("web_fetch",)}
 """By provider: things counted in usage objects whose published fee is zero."""

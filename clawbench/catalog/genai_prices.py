@@ -1,6 +1,7 @@
 """genai-prices' data file: a list of providers, each with models found by a match rule, USD per million tokens.
 
-Where a price is tiered, the base tier is taken; where it is dated, the one that is in force without a date.
+Where a price depends on the prompt's length, all tiers are taken; where it is dated, the one that is in force without a
+date.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from clawbench.catalog.listed import Listed
+from clawbench.catalog.tiers import Figures, above, tiered
 from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_million
-from clawbench.types import Rates
 
 # Our names of providers, where this list has others.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -83,34 +84,46 @@ class GenaiPrices:
     def _listed(self, provider: str, entry: dict[str, Any]) -> Listed | None:
         prices = _in_force(entry.get("prices"))
         key = f"{provider}/{entry.get('id')}"
-        rates: dict[str, int | None] = {}
+        stated: dict[int, Figures] = {0: {}}
         for field, source in _FIELDS.items():
-            value = prices.get(source)
-            if isinstance(value, dict):
-                value = value.get("base")
-            if value is None:
-                rates[field] = None
-                continue
-            try:
-                amount = decimal(str(value))
-            except NotMoney:
-                amount = decimal("-1")
-            if amount < 0 or isinstance(value, bool):
-                self.refused.add(key)
-                return None
-            rates[field], exact = pico_per_token_from_usd_per_million(amount)
-            if not exact:
-                self.rounded.add(key)
-        rate_in, rate_out = rates.pop("input"), rates.pop("output")
-        if rate_in is None or rate_out is None:
+            for start, value in _by_length(prices.get(source)):
+                try:
+                    amount = decimal(str(value))
+                except NotMoney:
+                    amount = decimal("-1")
+                if amount < 0 or isinstance(value, bool) or start is None:
+                    self.refused.add(key)
+                    return None
+                rate, exact = pico_per_token_from_usd_per_million(amount)
+                stated.setdefault(above(start, provider) if start else 0, {})[field] = rate
+                if not exact:
+                    self.rounded.add(key)
+        base = stated.pop(0)
+        # The file has what changes with the length, not each length's whole table.
+        below, changed = base, {}
+        for longest in sorted(stated):
+            below = changed[longest] = below | stated[longest]
+        rates = tiered(base, changed)
+        if rates is None:
             return None
         window = entry.get("context_window")
         return Listed(
             str(entry.get("id")),
-            Rates(input=rate_in, output=rate_out, **rates),
+            rates,
             window if isinstance(window, int) and window > 0 else None,
             None,
         )
+
+
+def _by_length(stated: Any) -> Iterator[tuple[int | None, Any]]:
+    """(length of prompt from which it holds, price) of all tiers of one rate; None: a length that cannot be read."""
+    tiers = stated.get("tiers") if isinstance(stated, dict) else None
+    base = stated.get("base") if isinstance(stated, dict) else stated
+    if base is not None:
+        yield 0, base
+    for tier in tiers if isinstance(tiers, list) else ():
+        start = str(tier.get("start")) if isinstance(tier, dict) else ""
+        yield (int(start) if start.isascii() and start.isdigit() and int(start) else None), tier.get("price")
 
 
 def _in_force(prices: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from clawbench.catalog.tiers import above
 from clawbench.catalog.yaml_lines import Text, line_of, read_yaml
 from clawbench.errors import PlanError
 from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_token
@@ -68,6 +69,7 @@ PRICES: Final = {
     "cache_creation_input_token_cost": "cache_write",
     "output_cost_per_reasoning_token": "reasoning",
 }
+LONG: Final = re.compile(rf"(?:{'|'.join(PRICES)})_above_([1-9]\d{{0,8}})k_tokens")
 CAPABILITIES: Final = {
     "supports_function_calling": "tools",
     "supports_vision": "vision",
@@ -163,15 +165,25 @@ class _Import:
         }
         if dialect != "openai_chat":
             offer["dialect"] = dialect
-        prices = self._prices({**rest, **params}, where)
+        prices = self._prices({**rest, **params}, provider, where)
         if prices:
             offer["usd_per_mtok"] = prices
         offer |= self._limits(entry, params, rest, where)
         self._key(params, base_url, where)
-        taken = {"model", "api_base", "api_key", "custom_llm_provider", "rpm", "tpm", *PRICES}
+        taken = {
+            "model",
+            "api_base",
+            "api_key",
+            "custom_llm_provider",
+            "rpm",
+            "tpm",
+            *PRICES,
+            *filter(LONG.fullmatch, params),
+        }
         self._leave_rest(params, taken, f"{where}: litellm_params")
-        self._leave_rest(rest, {*PRICES, *CAPABILITIES, "max_input_tokens", "max_output_tokens", "max_tokens"},
-                         f"{where}: model_info")  # fmt: skip
+        known = {*PRICES, *CAPABILITIES, *filter(LONG.fullmatch, rest)}
+        known |= {"max_input_tokens", "max_output_tokens", "max_tokens"}
+        self._leave_rest(rest, known, f"{where}: model_info")
         self._leave_rest(entry, {"model_name", "litellm_params", "model_info", "rpm", "tpm"}, where)
         return offer
 
@@ -208,10 +220,30 @@ class _Import:
             return None
         return provider, base_url, dialect, rest
 
-    def _prices(self, values: Mapping[Any, Any], where: str) -> dict[str, Decimal]:
-        """USD per million tokens. Raises `PlanError` for what is no price."""
+    def _prices(self, values: Mapping[Any, Any], provider: str, where: str) -> dict[str, Any]:
+        """USD per million tokens, with those of longer prompts. Raises `PlanError` for what is no price."""
+        found: dict[str, Any] = dict(self._figures(values, where))
+        missing = {"input", "output"} - set(found)
+        if found and missing:
+            line = next(getattr(values[key], "line", 0) for key in PRICES if key in values)
+            raise PlanError(f"{self._path}, line {line}: {where}: the {missing.pop()} price is missing; give both")
+        lengths = {int(each[1]) for key in values if (each := LONG.fullmatch(key))}
+        if found and lengths:
+            base = {name: found[name] for name in ("input", "output")}
+            found["tiers"] = [
+                {
+                    "above": above(1000 * length, provider),
+                    **base,
+                    **self._figures(values, where, f"_above_{length}k_tokens"),
+                }
+                for length in sorted(lengths)
+            ]
+        return found
+
+    def _figures(self, values: Mapping[Any, Any], where: str, suffix: str = "") -> dict[str, Decimal]:
         found: dict[str, Decimal] = {}
-        for key, name in PRICES.items():
+        for field, name in PRICES.items():
+            key = field + suffix
             text = values.get(key)
             if text is None or text in ("null", "~", ""):
                 continue
@@ -228,12 +260,6 @@ class _Import:
                     text, f"{where}: {key} = {text}", f"finer than 1e-12 USD; taken as {pico}e-12 USD per token"
                 )
             found[name] = Decimal(pico) / 1_000_000
-        if not found:
-            return {}
-        missing = {"input", "output"} - set(found)
-        if missing:
-            line = next(getattr(values[key], "line", 0) for key in PRICES if key in values)
-            raise PlanError(f"{self._path}, line {line}: {where}: the {missing.pop()} price is missing; give both")
         return found
 
     def _limits(

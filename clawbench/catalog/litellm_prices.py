@@ -2,17 +2,19 @@
 
 Prices are read as decimal text and become whole pico-USD per token; those that are no whole number (dust of
 somebody's float arithmetic) are rounded to the nearest and named. Models in other modes than chat are left out.
+Prices of longer prompts are fields of their own (`…_above_200k_tokens`), or a list of ranges.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from clawbench.catalog.listed import Listed
+from clawbench.catalog.tiers import Figures, above, tiered
 from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_token
-from clawbench.types import Rates
 
 # How the map's keys begin for a provider, in order of preference; "" means the bare model name.
 PREFIXES: dict[str, tuple[str, ...]] = {
@@ -51,6 +53,7 @@ _FIELDS = {
     "cache_write": "cache_creation_input_token_cost",
     "reasoning": "output_cost_per_reasoning_token",
 }
+_ABOVE = re.compile(rf"(?:{'|'.join(_FIELDS.values())})_above_(\d{{1,9}})k_tokens")
 
 
 def recognises(content: Any) -> bool:
@@ -78,7 +81,7 @@ class LiteLLMPrices:
         A name that the map writes with other punctuation (llama3.3-70b, llama-3.3-70b) is found after the exact ones.
         """
         for key, entry in self.entries(provider, model):
-            listed = self._listed(key, entry)
+            listed = self._listed(key, provider, entry)
             if listed is not None:
                 return listed
         return None
@@ -91,12 +94,34 @@ class LiteLLMPrices:
             if entry is not None and _is_chat(entry) and _is_owned(provider, key, entry):
                 yield key, entry
 
-    def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
-        rates: dict[str, int | None] = {}
+    def _listed(self, key: str, provider: str, entry: dict[str, Any]) -> Listed | None:
+        base = self._figures(key, entry)
+        lengths = {int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name))}
+        tiers = {
+            above(1000 * thousands, provider): self._figures(key, entry, f"_above_{thousands}k_tokens")
+            for thousands in lengths
+        }
+        ranges = entry.get("tiered_pricing")
+        for each in ranges if type(ranges) is list else ():
+            limits = each.get("range") if type(each) is dict else None
+            if type(limits) is list and limits and (start := _tokens(limits[0])) is not None:
+                if start:
+                    tiers[above(start, provider)] = self._figures(key, each)
+                else:
+                    base = self._figures(key, each) if base is not None else None
+        if base is None or None in tiers.values():
+            return None
+        rates = tiered(base, {longest: figures for longest, figures in tiers.items() if figures is not None})
+        if rates is None:
+            return None
+        return Listed(key, rates, _count(entry.get("max_input_tokens")), _count(entry.get("max_output_tokens")))
+
+    def _figures(self, key: str, entry: dict[str, Any], suffix: str = "") -> Figures | None:
+        """What an entry states in the fields of this suffix; None where one of them is no price."""
+        rates: Figures = {}
         for field, source in _FIELDS.items():
-            value = entry.get(source)
+            value = entry.get(source + suffix)
             if value is None:
-                rates[field] = None
                 continue
             try:
                 amount = decimal(str(value))
@@ -108,15 +133,7 @@ class LiteLLMPrices:
             rates[field], exact = pico_per_token_from_usd_per_token(amount)
             if not exact:
                 self.rounded.add(key)
-        rate_in, rate_out = rates.pop("input"), rates.pop("output")
-        if rate_in is None or rate_out is None:
-            return None
-        return Listed(
-            key,
-            Rates(input=rate_in, output=rate_out, **rates),
-            _count(entry.get("max_input_tokens")),
-            _count(entry.get("max_output_tokens")),
-        )
+        return rates
 
     def models(self, provider: str) -> list[str]:
         """Names of a provider's chat models, without the map's prefix."""
@@ -154,6 +171,14 @@ def _is_chat(entry: dict[str, Any]) -> bool:
 def _is_owned(provider: str, key: str, entry: dict[str, Any]) -> bool:
     owners = BARE_OWNERS.get(provider)
     return "/" in key or owners is None or entry.get("litellm_provider") in owners
+
+
+def _tokens(value: Any) -> int | None:
+    """A limit of a range, which the map writes as 256000.0 too."""
+    try:
+        return int(decimal(str(value)))
+    except NotMoney:
+        return None
 
 
 def _count(value: Any) -> int | None:

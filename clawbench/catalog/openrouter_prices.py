@@ -1,7 +1,7 @@
 """OpenRouter's model list (`GET /api/v1/models`) as a price list: USD per token as decimal text, by model id.
 
 Prices are OpenRouter's own, so they hold for offers of `openrouter` only. A price of -1 stands for "it depends" (its
-own router); such a model has no price here.
+own router); such a model has no price here. Prices of longer prompts are `overrides` from `min_prompt_tokens` up.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from clawbench.catalog.listed import Listed
+from clawbench.catalog.tiers import Figures, tiered
 from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_token
-from clawbench.types import Rates
 
 PROVIDER = "openrouter"
 DEPENDS = -1
@@ -71,11 +71,33 @@ class OpenRouterPrices:
         return len({str(each.get("id")) for each in self._entries.values()})
 
     def _listed(self, key: str, entry: dict[str, Any]) -> Listed | None:
-        rates: dict[str, int | None] = {}
+        base = self._figures(key, entry["pricing"])
+        tiers: dict[int, Figures] = {}
+        overrides = entry["pricing"].get("overrides")
+        for each in overrides if isinstance(overrides, list) else ():
+            least = _count(each.get("min_prompt_tokens")) if isinstance(each, dict) else None
+            figures = None if least is None else self._figures(key, each)
+            if least is None or figures is None or base is None:
+                return None
+            tiers[least - 1] = base | figures
+        rates = None if base is None else tiered(base, tiers)
+        if rates is None:
+            return None
+        top = entry.get("top_provider")
+        limits = top if isinstance(top, dict) else {}
+        return Listed(
+            key,
+            rates,
+            _count(entry.get("context_length")),
+            _count(limits.get("max_completion_tokens")),
+        )
+
+    def _figures(self, key: str, pricing: dict[str, Any]) -> Figures | None:
+        """What is stated; None where one of them is no price."""
+        rates: Figures = {}
         for field, source in _FIELDS.items():
-            value = entry["pricing"].get(source)
+            value = pricing.get(source)
             if value is None:
-                rates[field] = None
                 continue
             try:
                 amount = decimal(str(value))
@@ -89,19 +111,10 @@ class OpenRouterPrices:
             rates[field], exact = pico_per_token_from_usd_per_token(amount)
             if not exact:
                 self.rounded.add(key)
-        rate_in, rate_out = rates.pop("input"), rates.pop("output")
-        if rate_in is None or rate_out is None:
-            return None
-        # "0" stands where reasoning has no price of its own: it is billed as completion.
-        rates["reasoning"] = rates["reasoning"] or None
-        top = entry.get("top_provider")
-        limits = top if isinstance(top, dict) else {}
-        return Listed(
-            key,
-            Rates(input=rate_in, output=rate_out, **rates),
-            _count(entry.get("context_length")),
-            _count(limits.get("max_completion_tokens")),
-        )
+        if not rates.get("reasoning"):
+            # "0" stands where reasoning has no price of its own: it is billed as completion.
+            rates.pop("reasoning", None)
+        return rates
 
 
 def _count(value: Any) -> int | None:

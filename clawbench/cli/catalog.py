@@ -71,7 +71,7 @@ def _import_prices(path: Path, provider: str | None, out: Path | None, today: st
     _tell_odd_prices(maps)
     for reason, number in left_out.items():
         click.echo(f"not taken over: {path}: {number} entries: {reason}", err=True)
-    click.echo("not taken over: tiers by prompt length, prices of images, audio and tools, dated changes", err=True)
+    click.echo("not taken over: prices of images, audio and tools, of service tiers, dated changes", err=True)
     click.echo(f"{len(offers)} offers taken over{f'; written to {out}' if out else ''}", err=True)
 
 
@@ -128,10 +128,13 @@ def _priced(imported: Imported, prices: PriceMap, config: str, today: str) -> li
     return unpriced
 
 
-def _usd_per_mtok(rates: Rates) -> dict[str, Decimal]:
+def _usd_per_mtok(rates: Rates) -> dict[str, Any]:
     names = ("input", "output", "cached_input", "cache_write", "reasoning")
     known = {name: getattr(rates, name) for name in names}
-    return {name: Decimal(rate) / 1_000_000 for name, rate in known.items() if rate is not None}
+    stated: dict[str, Any] = {name: Decimal(rate) / 1_000_000 for name, rate in known.items() if rate is not None}
+    if rates.tiers:
+        stated["tiers"] = [{"above": tier.above, **_usd_per_mtok(tier.rates)} for tier in rates.tiers]
+    return stated
 
 
 def _toml(value: Any) -> str:

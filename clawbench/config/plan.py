@@ -6,7 +6,6 @@ Paths in a plan are relative to the plan's file. Nothing here opens a cassette o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +16,7 @@ from msgspec import Meta, Struct, field
 from clawbench.config.billing import BillingTable
 from clawbench.config.emulator import EmulatorProfileTable, shipped_profiles
 from clawbench.config.network import NetworkTable, RecordTable
+from clawbench.config.prices import PriceTable
 from clawbench.config.read import convert, load, with_overrides
 from clawbench.config.routing import HedgingTable, ModelTable, RoutingTable
 from clawbench.emulator.profiles import Profile
@@ -24,11 +24,10 @@ from clawbench.errors import PlanError, RequestError, did_you_mean
 from clawbench.faults.kinds import AnyFault
 from clawbench.faults.plan import FaultPlan
 from clawbench.gateway.limits import Limits
-from clawbench.money import pico_per_token_from_usd_per_million
 from clawbench.routing.reference import TAGS, tags_of
 from clawbench.routing.strategies import STRATEGIES
 from clawbench.schema import SCHEMA_VERSION
-from clawbench.types import LatencyProfile, Offer, Rates
+from clawbench.types import LatencyProfile, Offer
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -51,47 +50,6 @@ class ProfileTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             token_rate_median=self.token_rate_median,
             token_rate_sigma=self.token_rate_sigma,
             source=self.source,
-        )
-
-
-class PriceTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """USD per million tokens, as decimal numbers or text; exact. See `types.Rates` for what an absent one means."""
-
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
-    cache_write: Decimal | None = None
-    reasoning: Decimal | None = None
-    source: str | None = None  # where the price is from
-    read_on: str | None = None  # when it was read there, as 2026-01-31
-
-    @property
-    def origin(self) -> str:
-        """Source and date in one line; "plan" where none is given."""
-        return f"{self.source or 'plan'}{f', read on {self.read_on}' if self.read_on else ''}"
-
-    def rates(self, where: str) -> Rates:
-        """Raises `PlanError` for a negative price or one that is no whole number of pico-USD per token."""
-
-        def pico(key: str, value: Decimal | None) -> int | None:
-            if value is None:
-                return None
-            if not value.is_finite() or value < 0:
-                raise PlanError(f"{where}.{key} must be a price of 0 or more, got {value}")
-            rate, exact = pico_per_token_from_usd_per_million(value)
-            if not exact:
-                raise PlanError(f"{where}.{key} = {value} is finer than 0.000001 USD per million tokens")
-            return rate
-
-        rate_in, rate_out = pico("input", self.input), pico("output", self.output)
-        assert rate_in is not None
-        assert rate_out is not None
-        return Rates(
-            input=rate_in,
-            output=rate_out,
-            cached_input=pico("cached_input", self.cached_input),
-            cache_write=pico("cache_write", self.cache_write),
-            reasoning=pico("reasoning", self.reasoning),
         )
 
 
@@ -179,6 +137,7 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     attempts_max: Count = 3
     request_timeout_s: Positive = 120.0
+    attempt_timeout_s: Positive | None = None
     ttft_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0
     default_strategy: str = "price"  # for `serve`: what a model without tags means
@@ -190,6 +149,7 @@ class GatewayTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return Limits(
             attempts_max=self.attempts_max,
             request_timeout_s=self.request_timeout_s,
+            attempt_timeout_s=self.attempt_timeout_s,
             ttft_timeout_s=self.ttft_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
             hedging=self.hedging.settings() if self.hedging else None,
@@ -323,8 +283,9 @@ def _values(table: PlanTable, base: Path) -> Any:
     if not values["faults"]:
         values.pop("faults")
     for offer in values["offers"]:
-        for key in ("source", "read_on"):
-            (offer["usd_per_mtok"] or {}).pop(key, None)
+        prices = offer["usd_per_mtok"] or {"tiers": ()}
+        for key in ("source", "read_on") if prices["tiers"] else ("source", "read_on", "tiers"):
+            prices.pop(key, None)
     warm_from = values["routing"].pop("warm_from")
     if warm_from is not None and (base / warm_from).is_file():
         values["routing"]["warm_from"] = sha256((base / warm_from).read_bytes()).hexdigest()
@@ -333,7 +294,7 @@ def _values(table: PlanTable, base: Path) -> Any:
         values["routing"].pop("sticky_idle_s")
     if not values["models"]:
         values.pop("models")
-    for key in ("hedging", "name_patterns"):
+    for key in ("hedging", "name_patterns", "attempt_timeout_s"):
         if values["gateway"][key] is None:
             values["gateway"].pop(key)
     return values

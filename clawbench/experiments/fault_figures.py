@@ -1,10 +1,13 @@
 """What each fault of a plan did to each strategy: who noticed, how soon, what it cost, and how soon all was well again.
 
-A fault's window is the time in which it is in force; it is compared with as long a time just before it. Requests belong
+A fault's window is the time in which it is in force; it is compared with the quiet time just before it, at most as long
+and not reaching back into another fault. Requests belong
 to the window in which they were meant, attempts and decisions to that of their request.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -21,7 +24,7 @@ def fault_figures(folder: RunFolder, plan: Plan) -> pl.DataFrame:
 
     `requests`, `ok_share`, `unexplained` (failed without an error code), `struck` (attempts that the fault struck),
     `retries_per_request` (the same offer again), `fallbacks_per_request`, `wasted_usd` (upstream cost of attempts that
-    failed), `ttft_s_p95` and `added_ttft_s_p95` (against the time before, streamed and ok), `notice_s` (from the
+    failed), `ttft_s_p95` and `added_ttft_s_p95` (against the quiet time before, streamed and ok), `notice_s` (from the
     beginning to the first decision that let the offer rest that was struck most; null: none did), `return_s` (from the
     end to the first dispatch to a struck offer that was answered; null: none was).
 
@@ -38,7 +41,11 @@ def fault_figures(folder: RunFolder, plan: Plan) -> pl.DataFrame:
     cells = requests.select("strategy", "seed").unique(maintain_order=True)
     return pl.concat(
         [
-            cells.join(_of_fault(fault, requests, attempts, decisions), on=["strategy", "seed"], how="left").select(
+            cells.join(
+                _of_fault(fault, _quiet_s(fault, plan.faults.faults), requests, attempts, decisions),
+                on=["strategy", "seed"],
+                how="left",
+            ).select(
                 "strategy", "seed", pl.lit(f"{number} {fault.name}").alias("fault"), pl.exclude("strategy", "seed")
             )
             for number, fault in enumerate(plan.faults.faults, start=1)
@@ -46,11 +53,19 @@ def fault_figures(folder: RunFolder, plan: Plan) -> pl.DataFrame:
     )
 
 
-def _of_fault(fault: AnyFault, requests: pl.DataFrame, attempts: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def _quiet_s(fault: AnyFault, faults: Sequence[AnyFault]) -> float:
+    """When the quiet time before a fault begins."""
+    ended_s = (other.until_s for other in faults if other.until_s <= fault.from_s)
+    return max(2 * fault.from_s - fault.until_s, max(ended_s, default=0.0))
+
+
+def _of_fault(
+    fault: AnyFault, quiet_s: float, requests: pl.DataFrame, attempts: pl.DataFrame, decisions: pl.DataFrame
+) -> pl.DataFrame:
     cell = ["strategy", "seed"]
     ok, seen_s = pl.col("status") == "ok", pl.col("t_first_token_s") - pl.col("t_scheduled_s")
     during = _within(requests, "t_scheduled_s", fault.from_s, fault.until_s)
-    before = _within(requests, "t_scheduled_s", 2 * fault.from_s - fault.until_s, fault.from_s)
+    before = _within(requests, "t_scheduled_s", quiet_s, fault.from_s)
     figures = during.group_by(cell).agg(
         pl.len().alias("requests"),
         ok.mean().alias("ok_share"),

@@ -14,6 +14,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from clawbench.catalog.tiers import rates_at
 from clawbench.clock import Clock
 from clawbench.errors import UpstreamError
 from clawbench.gateway.attempt import Attempt
@@ -166,4 +167,6 @@ class _Race:
 
 def cost_of_dropped(offer: Offer, shape: RequestShape) -> int | None:
     """What a leg without output is believed to have cost: its prompt, as long as estimated. None: price unknown."""
-    return None if offer.rates is None else shape.prompt_tokens * offer.rates.input
+    if offer.rates is None:
+        return None
+    return shape.prompt_tokens * rates_at(offer.rates, shape.prompt_tokens).input

@@ -36,6 +36,7 @@ class Limits:
 
     attempts_max: int = 3  # upstream calls, the first included
     request_timeout_s: float = 120.0  # from arrival, all attempts together
+    attempt_timeout_s: float | None = None  # of an answer that is not streamed; None: two thirds of request_timeout_s
     ttft_timeout_s: float = 60.0  # from dispatch to the first output of a stream
     idle_timeout_s: float = 60.0  # between two pieces of a stream
     drains_max: int = 64  # answers read to their end at a time after their clients have gone
@@ -46,10 +47,18 @@ class Limits:
     hedging: HedgingSettings | None = None  # None: off
 
     def __post_init__(self) -> None:
-        for name in ("ttft_timeout_s", "idle_timeout_s"):
-            if not getattr(self, name) > 0:
+        for name in ("attempt_timeout_s", "ttft_timeout_s", "idle_timeout_s"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise PlanError(f"gateway.{name} must be > 0 seconds, got {getattr(self, name)}")
         if self.attempts_max < 1:
             raise PlanError(f"gateway.attempts_max must be at least 1, got {self.attempts_max}")
         if not self.request_timeout_s > 0:
             raise PlanError(f"gateway.request_timeout_s must be > 0 seconds, got {self.request_timeout_s}")
+
+    @property
+    def whole_timeout_s(self) -> float:
+        """Seconds after which a whole answer is asked of another offer, where one is left.
+
+        By default long enough for thousands of tokens, and short enough to leave the next offer a third of the time.
+        """
+        return self.attempt_timeout_s or self.request_timeout_s * 2 / 3

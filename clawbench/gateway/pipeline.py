@@ -10,14 +10,16 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from clawbench.clock import Clock
 from clawbench.errors import RequestError, UpstreamError
 from clawbench.gateway.admission import shape_of
+from clawbench.gateway.asked import Asked, longer
 from clawbench.gateway.attempt import Attempt
+from clawbench.gateway.deadlines import in_time, late
 from clawbench.gateway.hedging import DROPPED, Hedging, Legs, cost_of_dropped
-from clawbench.gateway.holds import Holds, OpenHold
+from clawbench.gateway.holds import Holds
 from clawbench.gateway.limits import Limits
 from clawbench.gateway.quotas import Quotas
 from clawbench.gateway.recorder import AttemptFacts, Recorder, RequestContext, Trace
@@ -29,24 +31,11 @@ from clawbench.routing.reference import Reference
 from clawbench.routing.router import Router
 from clawbench.routing.state import OVERTAKEN
 from clawbench.transports.protocol import Transport
-from clawbench.types import ChatRequest, Decision, Offer, RequestShape
-from clawbench.wires.failures import CONTEXT_LENGTH
+from clawbench.types import ChatRequest, Completion, Decision, Offer, RequestShape
 from clawbench.wires.protocol import Wire
 
 RETRIES_FREE = 3  # before the retry budget counts
 LEASE_GRACE_S = 5.0  # how long after its deadline an attempt that was lost still counts as under way
-
-
-class Asked(Struct, frozen=True):
-    """A request on its way: what was asked, by whom, until when, with how much set aside for it."""
-
-    request: ChatRequest
-    reference: Reference
-    shape: RequestShape
-    context: RequestContext
-    trace: Trace
-    deadline_s: float
-    hold: OpenHold
 
 
 class Gateway:
@@ -141,7 +130,7 @@ class Gateway:
                 self._fail(attempt, asked, error)
                 tried.append(decision.chosen)
                 failures[decision.chosen] = error
-                asked = _longer(asked, error, attempt.facts.offer)
+                asked = longer(asked, error, attempt.facts.offer)
                 spent = len(asked.trace.attempts) >= self.limits.attempts_max or self.clock.now() >= asked.deadline_s
                 if spent or not self._goes_on(error, asked):
                     raise request_error(error, attempts=len(asked.trace.attempts)) from error
@@ -237,16 +226,21 @@ class Gateway:
                 done=partial(self._stream_done, attempt, asked),
                 broke=partial(self._stream_broke, attempt, asked),
             )
-        await self._send(attempt, asked)
-        try:
-            completion = await attempt.completion()
-        finally:
-            await attempt.aclose()
+        completion = await in_time(
+            self._whole(attempt, asked), self.limits.whole_timeout_s, gives_up=lambda: self._other(asked) is not None
+        )
         self._succeed(attempt, asked)
         await self._settle(asked, attempt)
         asked.trace.close("ok", t_end_s=self._ended_s(attempt))
         usage = attempt.facts.usage  # without what cannot be believed, or with our own count of what nobody counted
         return CompletionReply(self._served(attempt, asked), structs.replace(completion, usage=usage))
+
+    async def _whole(self, attempt: Attempt, asked: Asked) -> Completion:
+        await self._send(attempt, asked)
+        try:
+            return await attempt.completion()
+        finally:
+            await attempt.aclose()
 
     async def _first_output(self, attempt: Attempt, asked: Asked) -> Attempt:
         """The attempt whose output comes first: this one, unless a second leg was hedged and overtook it."""
@@ -263,7 +257,7 @@ class Gateway:
         return await self.hedging.race(attempt, legs, asked.shape)
 
     def _other(self, asked: Asked) -> Decision | None:
-        """The decision for a second leg; None where the client, the bound on attempts or a lack of offers says no."""
+        """The decision for one more attempt; None where client, bound on attempts or lack of offers says no."""
         attempts = asked.trace.attempts
         if len(attempts) >= self.limits.attempts_max or not asked.reference.preferences.allow_fallbacks:
             return None
@@ -288,11 +282,8 @@ class Gateway:
             if sent:
                 await attempt.aclose()
             if isinstance(error, TimeoutError):
-                limit_s = self.limits.ttft_timeout_s
-                late = UpstreamError(f"No output within {limit_s:g} s.", outcome="timeout_first")
-                # A transport that was cut short leaves on the cancellation what it knows of the reply.
-                late.provenance = vars(error.__cause__ or error).get("provenance")
-                raise late from error
+                told = f"No output within {self.limits.ttft_timeout_s:g} s."
+                raise late(error, told, outcome="timeout_first") from error
             raise
 
     def _served(self, attempt: Attempt, asked: Asked) -> Served:
@@ -388,11 +379,3 @@ class Gateway:
             cached_share=seen.cached_share,
             cost_pico_usd=facts.cost_pico_usd,
         )
-
-
-def _longer(asked: Asked, error: UpstreamError, offer: Offer) -> Asked:
-    """The request after an offer refused it for its length: longer than estimated, so only larger windows are left."""
-    window = offer.context_window
-    if error.code != CONTEXT_LENGTH or window is None or asked.shape.prompt_tokens > window:
-        return asked
-    return structs.replace(asked, shape=structs.replace(asked.shape, prompt_tokens=window + 1))

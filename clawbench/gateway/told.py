@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clawbench.errors import RequestError, UpstreamError
 
-TIMEOUTS = ("timeout_first", "timeout_total", "timeout_idle")
+TIMEOUTS = ("timeout_first", "timeout_attempt", "timeout_total", "timeout_idle")
 
 
 def request_error(error: UpstreamError, *, attempts: int) -> RequestError:

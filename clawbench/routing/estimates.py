@@ -22,7 +22,12 @@ from clawbench.types import LatencyProfile, Offer
 
 PRIOR_WEIGHT = 5.0  # samples that a prior is worth
 EXPECTED_OUTPUT_TOKENS = 200.0  # prior length of an answer
-CENSORED = frozenset({"timeout_first", "timeout_total", "timeout_idle", "reset_early", "reset_mid", "connect_error"})
+CENSORED = frozenset(
+    {
+        "timeout_first", "timeout_attempt", "timeout_total", "timeout_idle",
+        "reset_early", "reset_mid", "connect_error",
+    }
+)  # fmt: skip
 SIZE_CLASSES = (256, 2_048, 8_192)  # upper bounds in prompt tokens
 STALE_S = 1.0  # a prediction is recomputed when it is older than this, or anything was observed
 BASELINE_HALF_LIFE_S = 600.0  # of an offer's usual TTFT, against which a queue shows
@@ -148,7 +153,7 @@ class Estimates:
         live = self._tracks[offer_id].live
         live.last_dispatch = self._dispatches
         self._dispatches += 1
-        return live.lease(expires_s)
+        return live.lease(at_s, expires_s)
 
     def finished(
         self,
@@ -213,6 +218,10 @@ class Estimates:
     def answers(self, offer_id: str) -> int:
         """Attempts at this offer that have ended since the start."""
         return self._tracks[offer_id].live.answers
+
+    def unanswered_s(self, offer_id: str, at_s: float) -> float:
+        """For how long an offer that has never answered has been asked without a pause."""
+        return at_s - self._tracks[offer_id].live.busy_since_s
 
     def ttft_quantile(self, offer_id: str, share: float) -> float | None:
         """Recent TTFT below which this share of answers came, in seconds, to about 5 %; None without samples."""

@@ -21,6 +21,7 @@ COUNTED = frozenset(
     {
         "connect_error",
         "timeout_first",
+        "timeout_attempt",
         "timeout_total",
         "timeout_idle",
         "reset_early",

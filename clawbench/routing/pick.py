@@ -41,22 +41,28 @@ def band_of(field: Field, width: float) -> list[int]:
     than they are uncertain; where one was, the band itself says what counts as equal.
     """
     best = min(field.scores)
-    wide, reach = best * (1 + width), 1 + width
+    wide = best * (1 + width)
     near = [
         place
         for place, (score, error) in enumerate(zip(field.scores, field.errors, strict=True))
-        if score <= wide or (error > width and score <= best * max(reach, 1 + error))
+        if score <= wide or (error > width and score <= best * (1 + error))
     ]
     if len(near) == 1 or field.metrics is None:
         return near
-    metrics = {place: field.metrics(place) for place in near}
-    return [place for place in near if not any(_dominates(metrics[other], metrics[place]) for other in near)]
+    metrics = [field.metrics(place) for place in near]
+    return [place for place, mine in zip(near, metrics, strict=True) if not _is_dominated(mine, metrics)]
 
 
-def _dominates(one: Metrics, other: Metrics) -> bool:
-    return all(
-        mine < theirs * (1 - error) for mine, theirs, error in zip(one.values, other.values, other.errors, strict=True)
-    )
+def _is_dominated(mine: Metrics, all_of_them: Sequence[Metrics]) -> bool:
+    """Whether one of them is better in every metric, by more than it is uncertain."""
+    bars = [value * (1 - error) for value, error in zip(mine.values, mine.errors, strict=True)]
+    for other in all_of_them:
+        for value, bar in zip(other.values, bars, strict=True):
+            if value >= bar:
+                break
+        else:
+            return True
+    return False
 
 
 def power_of_two(loads: Sequence[int]) -> list[float]:
@@ -64,6 +70,8 @@ def power_of_two(loads: Sequence[int]) -> list[float]:
     count = len(loads)
     if count == 1:
         return [1.0]
+    if loads.count(loads[0]) == count:
+        return [1.0 / count] * count
     pairs = count * (count - 1) / 2
     return [
         sum(

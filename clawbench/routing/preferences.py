@@ -13,10 +13,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from clawbench.catalog.tiers import rates_at
 from clawbench.errors import RequestError
 from clawbench.money import NotMoney, decimal, pico_per_token_from_usd_per_million
 from clawbench.routing.state import OfferState
 from clawbench.types import Offer
+
+ABOVE_MAX_PRICE = "above provider.max_price"
+NOT_FREE = "not free"
+"""Why an offer is too dear for who asks."""
 
 SORTS = {"price": "price", "throughput": "token_rate", "latency": "latency"}
 MEANINGLESS = frozenset({"data_collection", "quantizations", "zdr", "enforce_distillable_text"})
@@ -37,8 +42,8 @@ class Preferences(Struct, frozen=True, kw_only=True):
     preferred_token_rate_min: float | None = None
     free_only: bool = False
 
-    def refusal(self, offer: Offer) -> str | None:
-        """Why this offer may not serve; None if it may."""
+    def refusal(self, offer: Offer, prompt_tokens: int) -> str | None:
+        """Why this offer may not serve a prompt of this length; None if it may."""
         provider = offer.provider.lower()
         if self.only and provider not in self.only:
             return "not among provider.only"
@@ -46,12 +51,12 @@ class Preferences(Struct, frozen=True, kw_only=True):
             return "among provider.ignore"
         if not self.allow_fallbacks and self.order and provider != self.order[0]:
             return "provider.allow_fallbacks is false"
-        rates = offer.rates
+        rates = offer.rates if offer.rates is None else rates_at(offer.rates, prompt_tokens)
         if self.free_only and (rates is None or rates.input or rates.output):
-            return "not free"
+            return NOT_FREE
         dear_in = self.max_input_rate is not None and (rates is None or rates.input > self.max_input_rate)
         dear_out = self.max_output_rate is not None and (rates is None or rates.output > self.max_output_rate)
-        return "above provider.max_price" if dear_in or dear_out else None
+        return ABOVE_MAX_PRICE if dear_in or dear_out else None
 
     def tier(self, state: OfferState) -> int:
         """0 for the offers to be taken first, higher for those to be taken when these are gone."""

@@ -7,8 +7,10 @@ name is not in the catalogue. What no name, provider prefix or pattern explains 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from posixpath import commonprefix
 from typing import Any
 
 from msgspec import Struct, structs
@@ -31,6 +33,9 @@ _ALIASES = {
     "balanced": ("latency", "price", "token_rate"),
 }
 TAGS = ("balanced", "energy", "latency", "price", "quality", "token_rate")
+
+_DATED = re.compile(r"(?:[-@:_](?:latest|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d{3,6}|v\d+(?::\d+)?))+")
+"""What a name says of a model's version, behind the model's own: `-20250101`, `-2024-08-06`, `-0613`, `-latest`."""
 
 _SUFFIXES: dict[str, tuple[tuple[str, ...], bool]] = {
     "floor": (("price",), False),
@@ -85,7 +90,7 @@ def resolve(
     if reference is None:
         wanted = wanted or last
         if not wanted:
-            raise _unknown_model(text, catalog)
+            raise _unknown_model(text, catalog, patterns)
         tags = _tagged(text, catalog)[1]
         reference, wanted = Reference(wanted[0], tags), wanted[1:]
     if provider is not None:
@@ -154,12 +159,19 @@ def _by_provider(name: str, tags: tuple[str, ...], catalog: Catalog, patterns: M
                     return Reference(model, tags, provider=offer.provider)
             elif is_its_name:
                 return Reference(model, tags)
-    owner = next((provider for pattern, provider in patterns.items() if fnmatchcase(folded, pattern.casefold())), None)
+    owner = _owner(name, patterns)
     for model in catalog.models.values():
-        # A dated name means the model whose name it begins with: claude-x-20250101 is claude-x.
-        if owner and any(offer.provider == owner for offer in model.offers) and folded.startswith(model.id.casefold()):
+        # claude-x-20250101 is claude-x; gpt-x-mini is another model than gpt-x.
+        dated = folded.startswith(model.id.casefold()) and _DATED.fullmatch(folded, len(model.id))
+        if owner and dated and any(offer.provider == owner for offer in model.offers):
             return Reference(model, tags, provider=owner)
     return None
+
+
+def _owner(name: str, patterns: Mapping[str, str]) -> str | None:
+    """The provider whose names have this form; None: nobody's."""
+    folded = name.casefold()
+    return next((provider for pattern, provider in patterns.items() if fnmatchcase(folded, pattern.casefold())), None)
 
 
 def _fallbacks(models: Any, catalog: Catalog) -> tuple[Model, ...]:
@@ -208,10 +220,16 @@ def _contradiction(sort: str, tags: Sequence[str]) -> RequestError:
     )
 
 
-def _unknown_model(text: str, catalog: Catalog) -> RequestError:
+def _unknown_model(text: str, catalog: Catalog, patterns: Mapping[str, str]) -> RequestError:
     name = _tagged(text, catalog)[0]
+    nearest, owner = catalog.nearest(name), _owner(name, patterns)
+    if owner and not nearest:
+        owned = [model.id for model in catalog.models.values() if any(each.provider == owner for each in model.offers)]
+        near = sorted(owned, key=lambda known: -len(commonprefix([known.casefold(), name.casefold()])))
+        nearest = f" Names of this form are {owner}'s, "
+        nearest += f'whose nearest here is "{near[0]}".' if near else "who has no offer here."
     return RequestError(
-        f'The model "{name}" is not known.{catalog.nearest(name)} GET /v1/models lists the known ones.',
+        f'The model "{name}" is not known.{nearest} GET /v1/models lists the known ones.',
         status=404,
         code="model_not_found",
         type="invalid_request_error",

@@ -14,7 +14,7 @@ from msgspec import Struct
 from clawbench.catalog.catalog import Catalog
 from clawbench.rng import Draws, draws
 from clawbench.routing.estimates import Estimates, Track, kind_of
-from clawbench.routing.health import Breaker, Health
+from clawbench.routing.health import PATIENCE_S, Breaker, Health
 from clawbench.routing.pick import Field, Metrics, drawn, probabilities
 from clawbench.routing.preferences import NO_PREFERENCES
 from clawbench.routing.reference import PATTERNS, Reference, resolve, tags_of
@@ -138,7 +138,7 @@ class Router:
         scored = self.scored(strategy, reference, request, at_s=at_s, tried=tried)
         if not scored.states:
             wakes_s = min((self.health.wakes_s(each.offer_id, at_s) for each in scored.excluded), default=at_s)
-            raise nothing_eligible(reference, scored.excluded, self.offers(reference), wait_s=wakes_s - at_s)
+            raise nothing_eligible(reference, request, scored.excluded, self.offers(reference), wait_s=wakes_s - at_s)
         stay = None
         if session is not None:
             stay = self.sticky.place(session, strategy, request, scored.states, scored.scores, at_s=at_s)
@@ -220,7 +220,7 @@ class Router:
         if not tiers:
             return Scored([], [], excluded)
         first = tiers[min(tiers)]
-        return first if strategy.plain else self._with_room(first, request, patient=strategy.patient)
+        return first if strategy.plain else self._with_room(first, request, at_s=at_s, patient=strategy.patient)
 
     def dispatched(self, offer_id: str, *, at_s: float, expires_s: float) -> Lease:
         """An attempt leaves for this offer; its lease expires by itself at `expires_s`."""
@@ -258,21 +258,34 @@ class Router:
             return [self._of_model[reference.model.id]]
         return [self._of_model[model.id] for model in (reference.model, *reference.fallbacks)]
 
-    def _with_room(self, scored: Scored, request: RequestShape, *, patient: bool) -> Scored:
+    def _with_room(self, scored: Scored, request: RequestShape, *, at_s: float, patient: bool) -> Scored:
         """Without the offers that have as much under way as they take, and the cold ones that have not answered yet.
 
-        Where that leaves nothing, all of them: late is better than never.
+        Where that leaves nothing, all of them: late is better than never. And who asks for no speed gains nothing by
+        going from a cold offer to one that is as unproven and worse: the cold ones stay, until the wait betrays a hang.
         """
         states, scores, left_out = scored.states, scored.scores, {}
+        cold: list[int] = []
         for place, state in enumerate(states):
             reason = self._no_room(state, request, patient=patient)
             if reason is not None:
                 left_out[place] = Exclusion(state.offer.id, reason)
+                if patient and reason.startswith("cold"):
+                    cold.append(place)
+        if cold and not self._is_proven(states, left_out):
+            for place in cold:
+                if self.estimates.unanswered_s(states[place].offer.id, at_s) <= PATIENCE_S:
+                    del left_out[place]
         if not left_out or len(left_out) == len(states):
             return scored
         kept = [place for place in range(len(states)) if place not in left_out]
         excluded = [*scored.excluded, *left_out.values()]
         return Scored([states[place] for place in kept], [scores[place] for place in kept], excluded)
+
+    def _is_proven(self, states: Sequence[OfferState], left_out: Collection[int]) -> bool:
+        """Whether any offer that is not left out has ever answered."""
+        answers = self.estimates.answers
+        return any(place not in left_out and answers(state.offer.id) for place, state in enumerate(states))
 
     def _no_room(self, state: OfferState, request: RequestShape, *, patient: bool) -> str | None:
         under_way, offer = state.in_flight, state.offer
@@ -302,7 +315,7 @@ class Router:
         if reference.preferences is not NO_PREFERENCES:
             if reference.preferences.require_parameters and offer.capabilities is None:
                 return "provider.require_parameters: its capabilities are not stated"
-            refusal = reference.preferences.refusal(offer)
+            refusal = reference.preferences.refusal(offer, request.prompt_tokens)
             if refusal is not None:
                 return refusal
         return None if slot.breaker.open_until_s is None else self.health.resting(offer.id, at_s)

@@ -14,16 +14,19 @@ class Live:
     A lease that was never given back (a lost task) stops counting when its expiry has passed.
     """
 
-    __slots__ = ("_earliest_s", "answers", "last_dispatch", "leases", "next_lease")
+    __slots__ = ("_earliest_s", "answers", "busy_since_s", "last_dispatch", "leases", "next_lease")
 
     def __init__(self, last_dispatch: int) -> None:
         self.leases: dict[int, float] = {}
         self.last_dispatch = last_dispatch
         self.answers = 0  # attempts that ended, well or badly
+        self.busy_since_s = 0.0  # since when there has always been something under way
         self.next_lease = 0
         self._earliest_s = float("inf")
 
-    def lease(self, expires_s: float) -> int:
+    def lease(self, at_s: float, expires_s: float) -> int:
+        if not self.leases:
+            self.busy_since_s = at_s
         self.next_lease += 1
         self.leases[self.next_lease] = expires_s
         self._earliest_s = min(self._earliest_s, expires_s)

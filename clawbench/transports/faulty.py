@@ -154,7 +154,8 @@ class StruckReply:
                 await self._stand_still()
             arrived = following if self._cut_at is not None else await self._next()
         if self._cut_at is not None:
-            raise UpstreamError("The provider broke the stream off.", outcome="reset_mid" if passed else "reset_early")
+            broken = "reset_mid" if passed else "reset_early"
+            raise UpstreamError("The provider broke the stream off.", outcome=broken, retry_same=not passed)
 
     def batch_rest(self) -> bool:
         return False

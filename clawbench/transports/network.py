@@ -216,7 +216,7 @@ class NetworkReply:
         except TimeoutError:
             failure = self._late()
         except (*_FAILURES, HttpProcessingError) as error:
-            failure = _translated(error, begun=self._has_begun)
+            failure = _translated(error, begun=self._has_begun, empty=self._last_s is None)
         raise failure
 
     @property
@@ -275,8 +275,8 @@ def _nothing_in_time() -> UpstreamError:
     return UpstreamError("Nothing of the answer came in time.", outcome="timeout_first")
 
 
-def _translated(error: Exception, *, begun: bool) -> UpstreamError:
-    """Our error for one of the client library's; `begun`: a part of the answer has been given on.
+def _translated(error: Exception, *, begun: bool, empty: bool = True) -> UpstreamError:
+    """Our error for one of the client library's; `begun`: part of the answer has been given on; `empty`: no byte came.
 
     connect_error: name, connection, TLS. timeout_first: no headers by the deadline. reset_early, reset_mid: closed by
     the provider. protocol_error: what came is no HTTP.
@@ -288,5 +288,6 @@ def _translated(error: Exception, *, begun: bool) -> UpstreamError:
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError)):
         if begun:
             return UpstreamError("The provider broke the stream off.", outcome="reset_mid")
-        return UpstreamError("The provider closed the connection before it answered.", outcome="reset_early")
+        told = "The provider closed the connection before it answered."
+        return UpstreamError(told, outcome="reset_early", retry_same=empty)
     return UpstreamError("What the provider sent is no HTTP.", outcome="protocol_error")

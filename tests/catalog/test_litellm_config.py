@@ -183,3 +183,20 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
     path.write_text("\n".join(["l0: &l0 [a, a]", *levels]))
     with pytest.raises(PlanError, match="repeated too often"):
         read_litellm_config(path)
+
+
+def test_prices_of_longer_prompts_are_taken_over(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("""
+model_list:
+  - model_name: long
+    litellm_params:
+      model: openai/gpt-x
+      input_cost_per_token: 1e-06
+      output_cost_per_token: 4e-06
+      input_cost_per_token_above_200k_tokens: 2e-06
+""")
+    imported = read_litellm_config(config)
+    (tier,) = imported.offers[0]["usd_per_mtok"]["tiers"]
+    assert tier == {"above": 200_000, "input": 2, "output": 4}
+    assert imported.left_out == []

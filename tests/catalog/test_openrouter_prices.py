@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from clawbench.catalog.price_maps import PriceMap, read_price_maps
+from clawbench.catalog.tiers import rates_at
 
 LISTED = {
     "data": [
@@ -75,3 +76,17 @@ def test_the_recorded_list_is_read_whole(shared: Path, tmp_path: Path) -> None:
     depends = [model["id"] for model in models if model["pricing"]["prompt"] == "-1"]
     assert len(found) == len(models) - len(depends) > 300
     assert not prices.lists[0].refused
+
+
+def test_prices_of_longer_prompts_hold_from_their_length_up(tmp_path: Path) -> None:
+    pricing = {
+        "prompt": "0.000001", "completion": "0.000004", "input_cache_read": "0.0000001",
+        "overrides": [{"min_prompt_tokens": 200000, "prompt": "0.000002", "completion": "0.000006"}],
+    }  # fmt: skip
+    path = tmp_path / "models.json"
+    path.write_text(json.dumps({"data": [{"id": "maker/long", "pricing": pricing}]}))
+    found = read_price_maps([path]).find("openrouter", "maker/long")
+    assert found is not None
+    short, long = rates_at(found[0].rates, 199_999), rates_at(found[0].rates, 200_000)
+    assert (short.input, short.output, short.cached_input) == (1_000_000, 4_000_000, 100_000)
+    assert (long.input, long.output, long.cached_input) == (2_000_000, 6_000_000, 100_000), "what it does not say stays"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clawbench.catalog.price_maps import PriceMap, read_price_maps
+from clawbench.catalog.tiers import rates_at
 from clawbench.cli import run
 from clawbench.errors import PlanError
 
@@ -159,7 +160,7 @@ def test_a_price_map_becomes_a_plan_with_source_and_date_and_tells_what_it_leave
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", offer["usd_per_mtok"]["read_on"])
     assert price in out.read_text()
     assert f"{len(written['offers'])} offers taken over" in told
-    assert "not taken over: tiers" in told
+    assert "not taken over: prices of images" in told
     if content is LITELLM:
         assert "groq/negative: its price is negative or no number" in told
         assert "groq/wild: its price is negative or no number" in told
@@ -170,3 +171,62 @@ def test_a_price_map_becomes_a_plan_with_source_and_date_and_tells_what_it_leave
         assert {each["provider"] for each in only} == {"groq"}
         assert run(["catalog", "import", str(path), "--provider", "nobody"]) == 2
         assert 'provider "nobody" is not known here' in capsys.readouterr().err
+
+
+LONG = {
+    "gpt-long": {
+        "input_cost_per_token": 1e-06, "output_cost_per_token": 4e-06, "cache_read_input_token_cost": 1e-07,
+        "input_cost_per_token_above_200k_tokens": 2e-06, "output_cost_per_token_above_200k_tokens": 6e-06,
+        "cache_read_input_token_cost_above_200k_tokens": 2e-07,
+        "input_cost_per_token_above_200k_tokens_priority": 9e-06, "litellm_provider": "openai",
+    },
+    "xai/grok": {
+        "input_cost_per_token": 3e-06, "output_cost_per_token": 15e-06, "input_cost_per_token_above_128k_tokens": 6e-06,
+    },
+    "dashscope/qwen": {
+        "tiered_pricing": [
+            {"input_cost_per_token": 5e-08, "output_cost_per_token": 4e-07, "range": [0, 256000.0]},
+            {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06, "range": [256000.0, 1000000.0]},
+        ],
+    },
+    "groq/broken": {
+        "input_cost_per_token": 1e-06, "output_cost_per_token": 4e-06, "input_cost_per_token_above_200k_tokens": -1,
+    },
+}  # fmt: skip
+
+
+def rates_of(prices: PriceMap, provider: str, model: str, prompt_tokens: int) -> tuple[int, int, int | None]:
+    found = prices.find(provider, model)
+    assert found is not None
+    rates = rates_at(found[0].rates, prompt_tokens)
+    return rates.input, rates.output, rates.cached_input
+
+
+def test_prices_of_longer_prompts_are_taken_over_from_litellms_map(tmp_path: Path) -> None:
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps(LONG))
+    prices = read_price_maps([path])
+    assert rates_of(prices, "openai", "gpt-long", 200_000) == (1_000_000, 4_000_000, 100_000)
+    assert rates_of(prices, "openai", "gpt-long", 200_001) == (2_000_000, 6_000_000, 200_000)
+    assert rates_of(prices, "xai", "grok", 127_999) == (3_000_000, 15_000_000, None)
+    assert rates_of(prices, "xai", "grok", 128_000) == (6_000_000, 15_000_000, None), "at the threshold, by xai's rule"
+    assert rates_of(prices, "alibaba", "qwen", 256_000) == (50_000, 400_000, None)
+    assert rates_of(prices, "alibaba", "qwen", 256_001) == (250_000, 2_000_000, None)
+    assert prices.find("groq", "broken") is None
+    assert prices.lists[0].refused == {"groq/broken"}
+
+
+def test_prices_of_longer_prompts_are_taken_over_from_genai_prices(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(GENAI))
+    prices = read_price_maps([path])
+    assert rates_of(prices, "openrouter", "maker/model", 100) == (2_500_000, 10_000_000, None)
+    assert rates_of(prices, "openrouter", "maker/model", 101) == (2_500_000, 20_000_000, None)
+
+
+def test_an_import_writes_the_prices_of_longer_prompts_into_a_plan_that_reads_them_back(tmp_path: Path) -> None:
+    source, plan = tmp_path / "map.json", tmp_path / "plan.toml"
+    source.write_text(json.dumps(LONG))
+    assert run(["catalog", "import", str(source), "--provider", "openai", "--out", str(plan)]) == 0
+    (offer,) = tomllib.loads(plan.read_text())["offers"]
+    assert offer["usd_per_mtok"]["tiers"] == [{"above": 200_000, "input": 2, "output": 6, "cached_input": 0.2}]

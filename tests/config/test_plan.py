@@ -10,6 +10,7 @@ import pytest
 from clawbench.config import plan as declared
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.plan import load_plan, plan_of_cassettes
+from clawbench.config.prices import PriceTable, TierTable
 from clawbench.config.routing import HedgingTable, ModelTable, RoutingTable
 from clawbench.errors import PlanError
 
@@ -53,7 +54,7 @@ def test_paths_are_relative_to_the_plan(plan: Path) -> None:
     ("override", "message"),
     [
         ("workload.rate_rp=5", r'unknown key "workload.rate_rp". Did you mean "rate_rps"\?'),
-        ("gateway.zzz=5", r'unknown key "gateway.zzz". Known here in gateway: attempts_max'),
+        ("gateway.zzz=5", r'unknown key "gateway.zzz". Known here in gateway: attempt_timeout_s, attempts_max'),
         ("workload.requests=0", "workload.requests"),
         ("workload.requests=many", "workload.requests"),
         ("workload.kind=fast", "Invalid enum value 'fast'"),
@@ -134,7 +135,8 @@ def test_every_key_of_a_plan_is_documented() -> None:
         declared.ReplayTable,
         declared.GatewayTable,
         declared.OfferTable,
-        declared.PriceTable,
+        PriceTable,
+        TierTable,
         declared.ProfileTable,
         declared.RecordedOffersTable,
         RoutingTable,

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from clawbench.analysis.frames import RunFolder
+from clawbench.analysis.tables import summary
 from clawbench.config.plan import Plan, load_plan
 from clawbench.errors import PlanError, UsageError
 from clawbench.experiments.fault_figures import fault_figures
@@ -28,7 +29,7 @@ kind = "brownout"
 offers = ["*"]
 factor = 3
 from_s = 30
-until_s = 40
+until_s = 45
 """
 
 
@@ -69,6 +70,21 @@ def test_each_fault_has_its_figures_for_each_strategy(plan: Plan, run: RunFolder
     assert outage["return_s"] is not None
     assert brownout["added_ttft_s_p95"] > 0.5
     assert told["unexplained"].sum() == 0, "no request is lost without an error that says why"
+
+
+def test_what_a_fault_added_is_not_told_against_the_fault_before_it(plan: Plan, run: RunFolder) -> None:
+    # The brownout takes 15 s; as long a time before it would reach 5 s into the outage.
+    requests = run.requests().filter((pl.col("strategy") == "price") & (pl.col("status") == "ok"))
+    seen = requests.select("t_scheduled_s", ttft_s=pl.col("t_first_token_s") - pl.col("t_scheduled_s"))
+    quiet = seen.filter(pl.col("t_scheduled_s").is_between(20, 30, closed="left"))["ttft_s"].quantile(0.95)
+    brownout = fault_figures(run, plan).row(2, named=True)
+    assert brownout["ttft_s_p95"] - brownout["added_ttft_s_p95"] == pytest.approx(quiet)
+
+
+def test_attempts_that_a_fault_left_without_a_reply_are_not_told_as_missing_recordings(run: RunFolder) -> None:
+    table = summary(run)
+    assert table["unanswered"].sum() == 0
+    assert (table["answers"] > 0).all()
 
 
 def test_the_oracle_knows_of_the_faults(plan: Plan, run: RunFolder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clawbench.routing.settings import RoutingSettings
 from tests.lab import offer
 from tests.routing.test_router import decide
-from tests.routing.world import World, failing, hanging, steady
+from tests.routing.world import Behaviour, World, failing, hanging, steady
 
 STRICT = RoutingSettings(exploration=0)
 
@@ -59,6 +59,37 @@ def test_two_hundred_at_once_send_at_most_two_to_a_cold_offer() -> None:
         )
     world.at_s = 1.0
     assert world.send(200, every_s=0.0)["cold/m"] <= 2
+
+
+def cold_offers(tags: str, cheap: Behaviour) -> World:
+    """A cheap offer beside a dear one, and nothing has answered yet."""
+    behaviours = {"cheap/m": cheap, "dear/m": steady(0.5)}
+    offers = [offer("dear", price=(30, 30)), offer("cheap")]
+    return World(behaviours, offers, model=f"m@{tags}", settings=STRICT)
+
+
+def test_price_alone_pays_no_more_while_nothing_has_answered_yet() -> None:
+    assert cold_offers("price", steady(5.0)).send(60, every_s=0.1) == {"cheap/m": 60}
+
+
+def test_where_seconds_count_cold_offers_share_until_one_has_answered() -> None:
+    first = cold_offers("price@latency", hanging(timeout_s=60.0)).send(20, every_s=0.0)
+    assert first["dear/m"] >= 2, first
+
+
+def test_price_alone_leaves_a_cold_offer_that_hangs() -> None:
+    world = cold_offers("price", hanging(timeout_s=60.0))
+    world.send(100, every_s=0.1)
+    later = world.send(200, every_s=0.1)
+    assert later["cheap/m"] <= 1, "ten seconds of silence are a hang, also for who asks for no speed"
+
+
+def test_price_alone_sends_at_most_two_to_a_new_cheap_offer_while_a_proven_one_has_room() -> None:
+    world = cold_offers("price", hanging(timeout_s=1e6))
+    lease = world.router.dispatched("dear/m", at_s=0.0, expires_s=60.0)
+    world.router.finished(lease, at_s=0.5, outcome="ok", elapsed_s=0.5, ttft_s=0.5, token_rate=50.0, output_tokens=100)
+    world.at_s = 1.0
+    assert world.send(200, every_s=0.05)["cheap/m"] == 2
 
 
 def test_a_hanging_offer_is_left_after_a_few_requests() -> None:

@@ -199,3 +199,50 @@ def test_tags_and_a_sort_that_asks_for_something_else_contradict_each_other() ->
     with pytest.raises(RequestError, match=r"provider.sort asks for @price, the model's tags for @latency"):
         resolve("llama3@latency", CATALOG, provider={"sort": "price"})
     assert resolve("llama3@latency@price", CATALOG, provider={"sort": "price"}).tags == ("latency", "price")
+
+
+DESK = Catalog(
+    [
+        offer("anthropic", model="claude-sonnet-4-5"),
+        offer("openai", model="gpt-4o"),
+        offer("openai", model="o3-mini"),
+        offer("ollama", model="llama3.1"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("Claude-Sonnet-4-5-latest", "claude-sonnet-4-5"),
+        ("gpt-4o-2024-08-06@latency", "gpt-4o"),
+        ("o3-mini-2025-01-31", "o3-mini"),
+        ("llama3.1:latest", "llama3.1"),
+    ],
+)
+def test_a_version_of_a_model_is_the_model(name: str, model: str) -> None:
+    found = resolve(name, DESK).model
+    assert found is not None
+    assert found.id == model
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("gpt-4o-mini", 'Did you mean "gpt-4o"?'),
+        ("claude-opus-4-1", "Did you mean"),
+        ("llama3.1:70b", 'Did you mean "llama3.1"?'),
+        ("gpt-9", 'Did you mean "gpt-4o"?'),
+        ("gpt-5.1-codex", 'Names of this form are openai\'s, whose nearest here is "gpt-4o".'),
+        ("o1", 'Names of this form are openai\'s, whose nearest here is "o3-mini".'),
+        ("gemini-2.0-flash@price", "Names of this form are gemini's, who has no offer here."),
+        ("mixtral", "Names of this form are ollama's"),
+        ("nonsense", "GET /v1/models"),
+    ],
+)
+def test_another_model_of_a_family_is_not_served_in_its_place_and_the_nearest_is_named(name: str, told: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        resolve(name, DESK)
+    assert (raised.value.status, raised.value.code) == (404, "model_not_found")
+    assert told in raised.value.message

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from clawbench.catalog.catalog import Catalog
 from clawbench.errors import RequestError
@@ -16,7 +18,7 @@ from clawbench.routing.estimates import Estimates
 from clawbench.routing.reference import Reference
 from clawbench.routing.router import Router
 from clawbench.routing.settings import RoutingSettings
-from clawbench.types import Decision, Offer, RequestShape
+from clawbench.types import Decision, Offer, Rates, RequestShape, Tier
 from tests.lab import offer
 
 SHORT = RequestShape(prompt_tokens=100, max_output_tokens=None, stream=True, needs=frozenset())
@@ -133,12 +135,60 @@ def test_offers_that_each_lack_something_else_make_a_bad_request_not_an_unknown_
     assert (raised.value.status, raised.value.code) == (400, "bad_request")
 
 
-def test_a_price_limit_below_every_offer_names_the_cheapest() -> None:
-    router = Router(Catalog([offer("a", price=(3, 9)), offer("b", price=(2, 8))]))
-    reference = router.reference("m", provider={"max_price": {"prompt": 1}})
-    with pytest.raises(RequestError, match=r"above provider.max_price. The cheapest is b/m at 2.0+ USD") as raised:
+DEAR = [offer("a", price=(3, 6)), offer("b", price=(2, 8)), offer("unpriced", price=None)]
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "told"),
+    [
+        (
+            "m",
+            {"max_price": {"prompt": "0.25"}},
+            'No offer of "m" is cheap enough: provider.max_price.prompt is 0.25 USD per million tokens. '
+            "The nearest is b/m at 2 USD prompt, 8 USD completion.",
+        ),
+        (
+            "m",
+            {"max_price": {"prompt": 5, "completion": 5}},
+            'No offer of "m" is cheap enough: provider.max_price.completion is 5 USD per million tokens. '
+            "The nearest is a/m at 3 USD prompt, 6 USD completion.",
+        ),
+        (
+            "m",
+            {"max_price": {"prompt": 1, "completion": 4}, "ignore": ["b"]},
+            'No offer of "m" is cheap enough: provider.max_price.prompt is 1 and provider.max_price.completion is 4 '
+            "USD per million tokens. The nearest is a/m at 3 USD prompt, 6 USD completion. "
+            "Of its others: among provider.ignore.",
+        ),
+        (
+            "m:free",
+            None,
+            'No offer of "m" is free. The nearest is a/m at 3 USD prompt, 6 USD completion per million tokens.',
+        ),
+        (
+            "m",
+            {"max_price": {"prompt": 1}, "only": ["unpriced"]},
+            'No offer of "m" is cheap enough: none of them has a known price. Of its others: not among provider.only.',
+        ),
+    ],
+)
+def test_a_price_limit_below_every_offer_names_the_limit_that_binds_and_the_nearest_offer(
+    model: str, provider: dict[str, Any] | None, told: str
+) -> None:
+    router = Router(Catalog(DEAR))
+    reference = router.reference(model, provider=provider)
+    with pytest.raises(RequestError) as raised:
         router.decide(reference, SHORT, at_s=0.0, draw=lambda: draws(1, "x"))
-    assert (raised.value.status, raised.value.param) == (400, "provider.max_price")
+    assert (raised.value.status, raised.value.message) == (400, told)
+
+
+def test_a_price_limit_is_held_against_the_prices_that_a_prompt_reaches() -> None:
+    rates = Rates(input=1_000_000, output=1, tiers=(Tier(above=1_000, rates=Rates(input=3_000_000, output=1)),))
+    router = Router(Catalog([structs.replace(offer("a"), rates=rates)]))
+    reference = router.reference("m", provider={"max_price": {"prompt": 2}})
+    assert router.decide(reference, SHORT, at_s=0.0, draw=lambda: draws(1, "x")).chosen == "a/m"
+    with pytest.raises(RequestError, match=r"max_price.prompt is 2 USD .* a/m at 3 USD prompt"):
+        router.decide(reference, structs.replace(SHORT, prompt_tokens=1_001), at_s=0.0, draw=lambda: draws(1, "x"))
 
 
 def test_a_provider_prefix_binds_the_model_that_was_named_and_not_its_fallbacks() -> None:

@@ -179,6 +179,15 @@ async def test_what_goes_wrong_has_its_outcome(script: Script, outcome: str) -> 
     assert (await failure(script)).outcome == outcome
 
 
+async def test_a_connection_closed_before_the_first_byte_is_worth_the_same_call_again() -> None:
+    assert (await failure(sends())).retry_same
+    assert (await failure(sends(OK, reset=True))).retry_same
+    assert not (await failure(sends(OK + b"content-length: 10\r\n\r\nabc"))).retry_same, (
+        "what had come is lost, and billed"
+    )
+    assert not (await failure(sends(hold=True), within_s=SOON_S)).retry_same, "it had its time"
+
+
 @pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"307 Temporary Redirect", b"308 Permanent Redirect"])
 async def test_a_redirect_is_refused_and_not_followed(status: bytes) -> None:
     async with Toxic(sends(sized(b"{}"))) as elsewhere:

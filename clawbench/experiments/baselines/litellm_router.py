@@ -37,7 +37,7 @@ GROUP: Final = "offers"
 """The one model group: offers of a model are told apart by the gateway's filter, not by LiteLLM."""
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-TIMEOUTS: Final = frozenset({"timeout_first", "timeout_total", "timeout_idle"})
+TIMEOUTS: Final = frozenset({"timeout_first", "timeout_attempt", "timeout_total", "timeout_idle"})
 
 
 class LiteLLMBalancer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from clawbench.catalog.tiers import rates_at
 from clawbench.routing.state import OfferState
 from clawbench.types import RequestShape
 
 
 class Price:
-    """Expected cost of the request in pico-USD.
+    """Expected cost of the request in pico-USD, at the rates that a prompt of its length reaches.
 
     prompt tokens × input rate, the cached share of them at the cached rate, + min(the request's output limit,
     expected output) × output rate + P(failure) × what a failure has cost. Zero is a price; an offer without one cannot
@@ -23,6 +24,8 @@ class Price:
         rates = state.offer.rates
         if rates is None:
             return None
+        if rates.tiers:
+            rates = rates_at(rates, request.prompt_tokens)
         output_tokens = state.output_tokens
         if request.max_output_tokens is not None and request.max_output_tokens < output_tokens:
             output_tokens = request.max_output_tokens
