@@ -24,15 +24,9 @@ class Violation(Struct, frozen=True):
     what: str
 
 
-class Group(Struct, kw_only=True):
-    """Figures of one strategy, provider and surface; "" where nothing says which.
+class Counts(Struct, kw_only=True):
+    """`differing` counts by cause; `charged_pico_uat` is the sum of all charges, adjustments left out."""
 
-    `differing` counts by cause; `charged_pico_uat` is the sum of all charges, adjustments left out.
-    """
-
-    strategy: str = ""
-    provider: str = ""
-    surface: str = ""
     charges: int = 0
     exact: int = 0
     estimated: int = 0
@@ -41,6 +35,23 @@ class Group(Struct, kw_only=True):
     quarantined: int = 0
     released: int = 0
     charged_pico_uat: int = 0
+
+    def count(self, other: Counts) -> None:
+        """Adds another's counts to these."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        _add(self.differing, other.differing)
+
+
+_SUMMED = ("charges", "exact", "estimated", "unexplained", "quarantined", "released", "charged_pico_uat")
+
+
+class Group(Counts, kw_only=True):
+    """Figures of one strategy, provider and surface; "" where nothing says which."""
+
+    strategy: str = ""
+    provider: str = ""
+    surface: str = ""
 
     def differs(self, cause: str) -> None:
         self.differing[cause] = self.differing.get(cause, 0) + 1
@@ -66,8 +77,8 @@ class Conservation(Struct, frozen=True, kw_only=True):
     charged: int = 0
 
 
-class Figures(Struct, kw_only=True):
-    """An audit's outcome; sums of `groups` where a figure has the same name there.
+class Figures(Counts, kw_only=True):
+    """An audit's outcome; its counts are the sums of `groups`.
 
     `skipped` charges were made before the instant from which charges are worked again; they are in no other count.
     `provider_stated` counts charges by how the provider's own figure compares: equal, rounded, promotion, unpriced,
@@ -76,14 +87,6 @@ class Figures(Struct, kw_only=True):
     """
 
     entries: int = 0
-    charges: int = 0
-    exact: int = 0
-    estimated: int = 0
-    unexplained: int = 0
-    differing: dict[str, int] = field(default_factory=dict)
-    quarantined: int = 0
-    released: int = 0
-    charged_pico_uat: int = 0
     skipped: int = 0
     provider_stated: dict[str, int] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
@@ -128,7 +131,8 @@ def merged(parts: list[Figures]) -> Figures:
     groups: dict[tuple[str, str, str], Group] = {}
     sums: dict[str, int] = dict.fromkeys(Conservation.__struct_fields__, 0)
     for part in parts:
-        for name in _COUNTS:
+        total.count(part)
+        for name in ("entries", "skipped", "violated"):
             setattr(total, name, getattr(total, name) + getattr(part, name))
         for name in _BY_NAME:
             _add(getattr(total, name), getattr(part, name))
@@ -140,19 +144,14 @@ def merged(parts: list[Figures]) -> Figures:
         total.open_items += part.open_items
         for group in part.groups:
             key = (group.strategy, group.provider, group.surface)
-            into = groups.setdefault(key, Group(strategy=key[0], provider=key[1], surface=key[2]))
-            for name in _OF_GROUP:
-                setattr(into, name, getattr(into, name) + getattr(group, name))
-            _add(into.differing, group.differing)
+            groups.setdefault(key, Group(strategy=key[0], provider=key[1], surface=key[2])).count(group)
     total.violations = total.violations[:VIOLATIONS_KEPT]
     total.groups = list(groups.values())
     total.conservation = Conservation(**sums)
     return total
 
 
-_OF_GROUP = ("charges", "exact", "estimated", "unexplained", "quarantined", "released", "charged_pico_uat")
-_COUNTS = (*_OF_GROUP, "entries", "skipped", "violated")
-_BY_NAME = ("differing", "provider_stated", "findings", "open_found")
+_BY_NAME = ("provider_stated", "findings", "open_found")
 
 
 def _add(into: dict[str, int], counts: dict[str, int]) -> None:
