@@ -154,6 +154,8 @@ class Auditor:
             self._differ(entry, derivation, group, cause, what)
         elif is_charge:
             self._charged(entry, derivation, worked, group)
+        else:
+            self.figures.held_back(worked.bill.cause or "", "; ".join(worked.bill.reasons))
 
     def _work(self, entry: Entry, derivation: Mapping[str, Any]) -> WorkedAgain | tuple[str, str]:
         """What the derivation comes to, or (cause, what) of the first thing that differs."""

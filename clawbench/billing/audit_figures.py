@@ -80,6 +80,7 @@ class Conservation(Struct, frozen=True, kw_only=True):
 class Figures(Counts, kw_only=True):
     """An audit's outcome; its counts are the sums of `groups`.
 
+    `quarantined_for` counts by cause why charges are held back, `quarantined_why` has the first reason of each cause.
     `skipped` charges were made before the instant from which charges are worked again; they are in no other count.
     `provider_stated` counts charges by how the provider's own figure compares: equal, rounded, promotion, unpriced,
     unexplained. `findings` are no violations: somebody should know. `open_items` are the largest of each kind first,
@@ -87,6 +88,8 @@ class Figures(Counts, kw_only=True):
     """
 
     entries: int = 0
+    quarantined_for: dict[str, int] = field(default_factory=dict)
+    quarantined_why: dict[str, str] = field(default_factory=dict)
     skipped: int = 0
     provider_stated: dict[str, int] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
@@ -110,6 +113,10 @@ class Figures(Counts, kw_only=True):
 
     def find(self, what: str) -> None:
         self.findings[what] = self.findings.get(what, 0) + 1
+
+    def held_back(self, cause: str, why: str) -> None:
+        self.quarantined_for[cause] = self.quarantined_for.get(cause, 0) + 1
+        self.quarantined_why.setdefault(cause, why)
 
     def line(self) -> str:
         """The one line that says it all; estimates, quarantines and violations are named where there are any."""
@@ -136,6 +143,7 @@ def merged(parts: list[Figures]) -> Figures:
             setattr(total, name, getattr(total, name) + getattr(part, name))
         for name in _BY_NAME:
             _add(getattr(total, name), getattr(part, name))
+        total.quarantined_why = part.quarantined_why | total.quarantined_why
         for who, counts in part.opinions.items():
             _add(total.opinions.setdefault(who, {}), counts)
         for name in sums:
@@ -151,7 +159,7 @@ def merged(parts: list[Figures]) -> Figures:
     return total
 
 
-_BY_NAME = ("provider_stated", "findings", "open_found")
+_BY_NAME = ("provider_stated", "quarantined_for", "findings", "open_found")
 
 
 def _add(into: dict[str, int], counts: dict[str, int]) -> None:
