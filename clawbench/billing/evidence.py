@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct, field, structs
 
 from clawbench.types import Headers, Usage
-from clawbench.usage.bedrock import METRICS, raw_of_headers
+from clawbench.usage.bedrock import METRICS, TRACE, guardrail_units, raw_of_headers
 from clawbench.usage.buckets import Uses
 from clawbench.wires.event_stream import FrameSplitter
 from clawbench.wires.json_lines import LineSplitter
@@ -25,7 +25,7 @@ from clawbench.wires.sse import SseSplitter
 _NONE: Final = Raw()
 _WORDS: Final = (
     b"sage", b'"meta"', b"eval_count", b"groundingMetadata", b"executed_tools", b"tionMetrics",
-    b"oken_count", b"okenCount",
+    b"oken_count", b"okenCount", b"PolicyUnits",
 )  # fmt: skip
 _MARKS: Final = re.compile(b"|".join(_WORDS))
 """An event without any of these says nothing that is billed."""
@@ -71,7 +71,9 @@ class _Object(Struct):
     serviceTier: Raw = _NONE
     prompt_eval_count: Raw = _NONE
     eval_count: Raw = _NONE
+    trace: Raw = _NONE
     invoked: Raw = field(default=_NONE, name=METRICS)
+    traced: Raw = field(default=_NONE, name=TRACE)
     prompt_token_count: Raw = _NONE
     inputTextTokenCount: Raw = _NONE
 
@@ -228,6 +230,10 @@ class _Gathered:
             if found.prompt_eval_count or found.eval_count:
                 self._usage.append(text)
             return
+        if self._dialect in _FRAMED:
+            for trace in (found.trace, found.traced):
+                if trace and _holds(trace, b"PolicyUnits"):
+                    self._uses.update((kind, Uses({kind: n})) for kind, n in guardrail_units(_any(trace)).items())
         if self._dialect == _INVOKED and not found.usage:
             if found.invoked:
                 self._usage.append(bytes(found.invoked))
