@@ -172,5 +172,6 @@ async def many(made: Writing, requests: int, *, at_once: int = 256) -> None:
 
 
 def _counts(number: int) -> bytes:
+    """No two alike below some ninety million, and none above what the offer can count."""
     details = {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 3}}
-    return chat_usage(100 + number, 20 + number % 977, **details)
+    return chat_usage(100 + number % 100_003, 20 + number % 977, **details)
