@@ -66,13 +66,23 @@ def sheet_of(run: RunFolder, order: Sequence[str], *, by_provider: bool) -> list
     headings = tuple((name, unit) for name, unit, _ in columns)
     marked = frozenset(n for n, row in enumerate(figures) if row["differing"] or row["unexplained"])
     cells = tuple(zip(*(column for _, _, column in columns), strict=True))
-    return [Sheet("Billing accuracy", headings, cells, _NOTE, marked)]
+    return [Sheet("Billing accuracy", headings, cells, _NOTE + _held_back(_figures(run)), marked)]
 
 
 _NOTE: Final = (
     "Exact: raw usage and cited price book come to the charge, to the last digit, and to the provider's own figure "
     "where it states one. Estimates of answers that were cut, quarantined and released requests are counted beside."
 )
+
+
+def _held_back(figures: Mapping[str, Any]) -> str:
+    """Why answers were quarantined, by cause with the first reason; "" where none was, or the audit does not say."""
+    counts, reasons = figures.get("quarantined_for") or {}, figures.get("quarantined_why") or {}
+    told = [
+        f"{count(int(number))} {cause.replace('_', ' ')} (e.g. {reasons.get(cause)})"
+        for cause, number in sorted(counts.items(), key=lambda each: -each[1])
+    ]
+    return f" Quarantined: {', '.join(told)}." if told else ""
 
 
 def _share(part: int, of: int) -> str:

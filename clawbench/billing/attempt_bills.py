@@ -108,8 +108,13 @@ class Biller:
         )
         return structs.replace(billed, ending=ending, bill=bill, estimator=estimator)
 
-    def derivation(self, billed: AttemptBill, *, model_requested: str, attempts: int) -> dict[str, Any]:
-        """What the charge or the quarantine cites."""
+    def derivation(
+        self, billed: AttemptBill, *, model_requested: str, attempts: int, strategy: str = "", surface: str = ""
+    ) -> dict[str, Any]:
+        """What the charge or the quarantine cites; by which `strategy` the offer was chosen, and which `surface` asked.
+
+        Nothing is worked out from those two: they are for summing up.
+        """
         bill, counted, evidence = billed.bill, billed.counted, billed.evidence
         price = bill.basis.prices[0] if bill.basis is not None else None
         texts = b"\n".join(evidence.usage)
@@ -123,6 +128,8 @@ class Biller:
             "offer": billed.offer.id,
             "provider": billed.offer.provider,
             "attempts": attempts,
+            "strategy": strategy,
+            "surface": surface,
             "usage_raw": [text.decode("utf-8", "replace") for text in evidence.usage],
             "usage_sha256": sha256(texts).hexdigest(),
             "stream": evidence.stream,

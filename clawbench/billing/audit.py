@@ -26,6 +26,7 @@ from clawbench.billing.audit_stated import StatedCosts
 from clawbench.billing.charge import Terms, charge_pico_uat, terms
 from clawbench.billing.ledger.proof import Proof
 from clawbench.billing.ledger.protocol import Entry
+from clawbench.billing.meters import read_meters
 from clawbench.billing.working_again import BadDerivation, WorkedAgain, worked_again
 from clawbench.money import PICO, NotMoney
 
@@ -72,7 +73,7 @@ class Auditor:
         self._books, self._name, self._since_us = books, name, since_us
         self._strategy, self._surface_of = strategy, surface_of
         self._differs, self._told = differs, told
-        self._groups: dict[tuple[str, str], Group] = {}
+        self._groups: dict[tuple[str, str, str], Group] = {}
         self._stated = StatedCosts()
         self._ended: Entry | None = None
         self._owed: tuple[str, str, Fraction] | None = None  # (provider, USD, pico-USD) of a cost that has to follow
@@ -124,10 +125,7 @@ class Auditor:
         self._open(proved, (proof.last_us or 0) if now_us is None else now_us)
         figures.groups = list(self._groups.values())
         for group in figures.groups:
-            for name in ("charges", "exact", "estimated", "unexplained", "quarantined", "released", "charged_pico_uat"):
-                setattr(figures, name, getattr(figures, name) + getattr(group, name))
-            for cause, number in group.differing.items():
-                figures.differing[cause] = figures.differing.get(cause, 0) + number
+            figures.count(group)
         for each in self._told:
             each.finish(figures, proof)
         return figures
@@ -135,12 +133,11 @@ class Auditor:
     def _end(self, entry: Entry, texts: Sequence[bytes] | None) -> None:
         detail = entry.detail
         if entry.kind == "release":
-            self._group("", detail["request_id"]).released += 1
+            self._group(detail["request_id"], {}).released += 1
             return
         is_charge = entry.kind != "quarantine"
         derivation = _derivation(entry)
-        provider = derivation.get("provider")
-        group = self._group(provider if isinstance(provider, str) else "", detail["request_id"])
+        group = self._group(detail["request_id"], derivation)
         if is_charge:
             group.charges += 1
             group.charged_pico_uat += int(detail["amount"])
@@ -157,6 +154,8 @@ class Auditor:
             self._differ(entry, derivation, group, cause, what)
         elif is_charge:
             self._charged(entry, derivation, worked, group)
+        else:
+            self.figures.held_back(worked.bill.cause or "", "; ".join(worked.bill.reasons))
 
     def _work(self, entry: Entry, derivation: Mapping[str, Any]) -> WorkedAgain | tuple[str, str]:
         """What the derivation comes to, or (cause, what) of the first thing that differs."""
@@ -232,7 +231,14 @@ class Auditor:
         cost = None
         if self._owed is not None and self._owed[:2] == (detail["provider"], detail["usd"]):
             cost, self._owed = self._owed[2], None
-        rate = _derivation(ended).get("usd_per_uat")
+        stated, rate = _derivation(ended).get("usd_per_uat"), detail.get("usd_per_uat")
+        if rate is not None and stated not in (None, rate):
+            what = f"it says {rate} USD for one UAT, and what it is booked behind says {stated}"
+            self._violate(entry.seq, "cost_entry", what)
+        meters = detail.get("meters")
+        if meters and sum(usd for _, usd in read_meters(meters).values()) != Fraction(detail["usd"]) * PICO:
+            self._violate(entry.seq, "cost_entry", f"its meters do not come to {detail['usd']} USD")
+        rate = stated or rate
         if rate is None:
             return
         try:
@@ -271,39 +277,27 @@ class Auditor:
 
     def _open(self, proved: Proved, now_us: int) -> None:
         proof = proved.proof
+
+        def item(kind: str, where: str, of: str, amount: int, since_us: int) -> OpenItem:
+            return OpenItem(kind=kind, where=where, of=of, amount=amount, age_s=(now_us - since_us) / _US)
+
         items = [
-            OpenItem(
-                kind="quarantined" if hold.quarantined else "open",
-                where=self._where(hold.seq),
-                of=hold.account,
-                amount=hold.amount,
-                age_s=(now_us - hold.opened_us) / _US,
+            item(
+                "quarantined" if hold.quarantined else "open",
+                self._where(hold.seq), hold.account, hold.amount, hold.opened_us,
             )
             for hold in proof.open_holds
+        ]  # fmt: skip
+        items += [
+            item("risk", self._where(risk.seq), risk.provider, risk.amount, risk.opened_us) for risk in proof.open_risks
         ]
         items += [
-            OpenItem(
-                kind="risk",
-                where=self._where(risk.seq),
-                of=risk.provider,
-                amount=risk.amount,
-                age_s=(now_us - risk.opened_us) / _US,
-            )
-            for risk in proof.open_risks
-        ]
-        items += [
-            OpenItem(
-                kind="shortfall",
-                where=self._name,
-                of=account,
-                amount=proof.balances.get(f"client:{account}:shortfall", 0),
-                age_s=(now_us - since_us) / _US,
-            )
+            item("shortfall", self._name, account, proof.balances.get(f"client:{account}:shortfall", 0), since_us)
             for account, since_us in proved.short_since.items()
         ]
-        for item in items:
-            self.figures.open_found[item.kind] = self.figures.open_found.get(item.kind, 0) + 1
-            if item.kind == "quarantined" and item.age_s > _QUARANTINE_DAYS * 86_400:
+        for each in items:
+            self.figures.open_found[each.kind] = self.figures.open_found.get(each.kind, 0) + 1
+            if each.kind == "quarantined" and each.age_s > _QUARANTINE_DAYS * 86_400:
                 self.figures.find(f"a hold is quarantined for more than {_QUARANTINE_DAYS} days")
         self.figures.open_items = largest(items)
 
@@ -319,7 +313,7 @@ class Auditor:
             "kind": entry.kind,
             "cause": cause,
             "what": what,
-            "strategy": self._strategy,
+            "strategy": self._strategy or stated("strategy"),
             "provider": stated("provider"),
             "model": stated("model_served"),
             "amount_pico_uat": entry.detail.get("amount"),
@@ -330,11 +324,17 @@ class Auditor:
             "row_id": stated("row_id"),
         }
 
-    def _group(self, provider: str, request_id: str) -> Group:
-        surface = self._surface_of(request_id)
-        group = self._groups.get((provider, surface))
+    def _group(self, request_id: str, derivation: Mapping[str, Any]) -> Group:
+        """What the log is known to be of goes before what an entry says of itself."""
+        provider, strategy, surface = [derivation.get(name) for name in ("provider", "strategy", "surface")]
+        key = (
+            self._strategy or (strategy if isinstance(strategy, str) else ""),
+            provider if isinstance(provider, str) else "",
+            self._surface_of(request_id) or (surface if isinstance(surface, str) else ""),
+        )
+        group = self._groups.get(key)
         if group is None:
-            group = self._groups[provider, surface] = Group(strategy=self._strategy, provider=provider, surface=surface)
+            group = self._groups[key] = Group(strategy=key[0], provider=key[1], surface=key[2])
         return group
 
     def _violate(self, seq: int, cause: str, what: str) -> None:

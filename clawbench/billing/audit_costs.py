@@ -1,8 +1,9 @@
 """What providers bill by a ledger: its cost entries, losers included, by provider, model, tier, day and meter.
 
-A cost entry says provider, amount and request. Model, tier and meters are those of its request's charge where the
-entry is that charge's own cost (it follows it in the log); for other attempts they are unknown (""), unless the entry
-says `model` and `service_tier` itself. A meter is a bucket of tokens or a kind of fee.
+A cost entry says provider, model, tier, amount and request, and for attempts that no charge is derived from what the
+amount is the sum of. Meters of a charge's own cost (it follows it in the log) are those of the charge. Ledgers of
+earlier versions say neither model nor tier: there they are the charge's too, and unknown ("") for other attempts. A
+meter is a bucket of tokens or a kind of fee.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any, Final, NamedTuple
 from clawbench.billing.audit_figures import Figures
 from clawbench.billing.ledger.proof import Proof
 from clawbench.billing.ledger.protocol import Entry
+from clawbench.billing.meters import meters_of, read_meters
 from clawbench.billing.price_book import STANDARD
 from clawbench.billing.working_again import WorkedAgain
 from clawbench.money import PICO
-from clawbench.usage.buckets import BUCKETS
 
 WHOLE: Final = "whole"
 """The meter of a cost of which nothing says what it is made of."""
@@ -50,7 +51,7 @@ class CostSums:
 
     def __init__(self) -> None:
         self.costs: dict[Meter, Amount] = {}
-        self.risks: dict[tuple[str, str], Fraction] = {}  # by provider and day, in USD; what is still open
+        self.risks: dict[Meter, Fraction] = {}  # in USD; what is still open
         self._worked: tuple[Entry, Mapping[str, Any], WorkedAgain] | None = None
         self._rate = Fraction(1)
 
@@ -59,32 +60,46 @@ class CostSums:
         self._rate = Fraction(derivation["usd_per_uat"])
 
     def cost(self, entry: Entry, ended: Entry | None) -> None:
-        detail, worked = entry.detail, self._worked
+        detail = entry.detail
         provider, day = str(detail["provider"]), day_of(entry.at_us)
-        usd = Fraction(detail["usd"]) if detail.get("usd") else Fraction(int(detail["amount"]), PICO) * self._rate
-        own = None
-        if worked is not None and worked[0] is ended and worked[1]["provider"] == provider:
-            own = worked if worked[1]["cost_usd"] == detail.get("usd") else None
-        if own is None:
-            tier = _tier(detail.get("service_tier")) if detail.get("model") else ""
-            self._add(Meter(provider, str(detail.get("model") or ""), tier, day, WHOLE), 0, usd)
+        usd = Fraction(detail["usd"]) if detail.get("usd") else self._usd(int(detail["amount"]), detail)
+        meters: Mapping[str, tuple[int, Fraction]] | None = None
+        quantity = 0
+        own = self._own(entry, ended)
+        if detail.get("meters"):
+            meters = read_meters(detail["meters"])
+        elif own is not None:
+            worked = own[2]
+            meters, quantity = meters_of(worked.bill, worked.counted), sum(worked.counted.buckets)
+            self._worked = None  # a loser with the same amount at the same provider is another cost
+        model, tier = _thing(detail if detail.get("model") or own is None else _served(own[1]))
+        if meters is None or sum(pico_usd for _, pico_usd in meters.values()) != usd * PICO:
+            self._add(Meter(provider, model, tier, day, WHOLE), quantity, usd)
             return
-        self._worked = None  # a loser with the same amount at the same provider is another cost
-        derivation, again = own[1], own[2]
-        model = str(derivation["model_served"] or derivation["price_of"][1])
-        tier = _tier(derivation["service_tier"])
-        split = _split(again)
-        if split is None or sum(amount for _, _, amount in split) != usd:
-            self._add(Meter(provider, model, tier, day, WHOLE), sum(again.counted.buckets), usd)
-            return
-        for meter, quantity, amount in split:
-            self._add(Meter(provider, model, tier, day, meter), quantity, amount)
+        for meter, (quantity, pico_usd) in meters.items():
+            self._add(Meter(provider, model, tier, day, meter), quantity, pico_usd / PICO)
 
     def finish(self, figures: Figures, proof: Proof) -> None:
         for risk in proof.open_risks:
-            key = (risk.provider, day_of(risk.opened_us))
-            self.risks[key] = self.risks.get(key, Fraction(0)) + Fraction(risk.amount, PICO) * self._rate
+            said = {"model": risk.model, "service_tier": risk.service_tier, "usd_per_uat": risk.usd_per_uat}
+            meter = Meter(risk.provider, *_thing(said), day_of(risk.opened_us), WHOLE)
+            self.risks[meter] = self.risks.get(meter, Fraction(0)) + self._usd(risk.amount, said)
         self._worked = None
+
+    def _own(self, entry: Entry, ended: Entry | None) -> tuple[Entry, Mapping[str, Any], WorkedAgain] | None:
+        """The charge whose own cost an entry is: the one before it, of the same provider, model and amount."""
+        detail, worked = entry.detail, self._worked
+        if worked is None or worked[0] is not ended or detail.get("meters"):
+            return None
+        derivation = worked[1]
+        is_same = derivation["provider"] == detail["provider"] and derivation["cost_usd"] == detail.get("usd")
+        if is_same and detail.get("model"):
+            is_same = _thing(detail) == _thing(_served(derivation))
+        return worked if is_same else None
+
+    def _usd(self, amount: int, detail: Mapping[str, Any]) -> Fraction:
+        """USD of pico-UAT; entries that name no rate have that of the last charge."""
+        return Fraction(amount, PICO) * (Fraction(detail["usd_per_uat"]) if detail.get("usd_per_uat") else self._rate)
 
     def _add(self, meter: Meter, quantity: int, usd: Fraction) -> None:
         amount = self.costs.get(meter)
@@ -94,29 +109,21 @@ class CostSums:
         amount.usd += usd
 
 
+def _served(derivation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a charge was for, as a cost entry says it."""
+    model = derivation["model_served"] or derivation["price_of"][1]
+    return {"model": model, "service_tier": derivation["service_tier"]}
+
+
+def _thing(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """(model, tier); ("", "") where an entry does not say which."""
+    model = str(detail.get("model") or "")
+    return model, _tier(detail.get("service_tier") or None) if model else ""
+
+
 def day_of(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // _US, UTC).date().isoformat()
 
 
 def _tier(tier: Any) -> str:
     return "standard" if tier is None or tier in STANDARD else str(tier)
-
-
-def _split(worked: WorkedAgain) -> list[tuple[str, int, Fraction]] | None:
-    """(meter, quantity, USD) that a recomputed cost is the sum of; None where it is not our reckoning."""
-    basis, counted = worked.bill.basis, worked.counted
-    if basis is None or worked.bill.estimated or len(basis.prices) != len(counted.parts):
-        return None
-    factor = Fraction(1)
-    for trait in basis.multipliers:
-        factor *= basis.prices[0].row.multipliers[trait]
-    sums: dict[str, tuple[int, Fraction]] = {}
-    for part, price in zip(counted.parts, basis.prices, strict=True):
-        for name, tokens, rate in zip(BUCKETS, part.buckets, price.rates, strict=True):
-            if tokens and rate is not None:
-                before, usd = sums.get(name, (0, Fraction(0)))
-                sums[name] = (before + tokens, usd + tokens * rate * factor / PICO)
-    for fee in basis.fees:
-        before, usd = sums.get(fee.kind, (0, Fraction(0)))
-        sums[fee.kind] = (before + fee.count, usd + Fraction(fee.count * fee.unit_pico_usd, PICO))
-    return [(name, quantity, usd) for name, (quantity, usd) in sums.items()]

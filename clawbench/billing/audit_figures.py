@@ -24,15 +24,9 @@ class Violation(Struct, frozen=True):
     what: str
 
 
-class Group(Struct, kw_only=True):
-    """Figures of one strategy, provider and surface; "" where nothing says which.
+class Counts(Struct, kw_only=True):
+    """`differing` counts by cause; `charged_pico_uat` is the sum of all charges, adjustments left out."""
 
-    `differing` counts by cause; `charged_pico_uat` is the sum of all charges, adjustments left out.
-    """
-
-    strategy: str = ""
-    provider: str = ""
-    surface: str = ""
     charges: int = 0
     exact: int = 0
     estimated: int = 0
@@ -41,6 +35,23 @@ class Group(Struct, kw_only=True):
     quarantined: int = 0
     released: int = 0
     charged_pico_uat: int = 0
+
+    def count(self, other: Counts) -> None:
+        """Adds another's counts to these."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        _add(self.differing, other.differing)
+
+
+_SUMMED = ("charges", "exact", "estimated", "unexplained", "quarantined", "released", "charged_pico_uat")
+
+
+class Group(Counts, kw_only=True):
+    """Figures of one strategy, provider and surface; "" where nothing says which."""
+
+    strategy: str = ""
+    provider: str = ""
+    surface: str = ""
 
     def differs(self, cause: str) -> None:
         self.differing[cause] = self.differing.get(cause, 0) + 1
@@ -66,9 +77,10 @@ class Conservation(Struct, frozen=True, kw_only=True):
     charged: int = 0
 
 
-class Figures(Struct, kw_only=True):
-    """An audit's outcome; sums of `groups` where a figure has the same name there.
+class Figures(Counts, kw_only=True):
+    """An audit's outcome; its counts are the sums of `groups`.
 
+    `quarantined_for` counts by cause why charges are held back, `quarantined_why` has the first reason of each cause.
     `skipped` charges were made before the instant from which charges are worked again; they are in no other count.
     `provider_stated` counts charges by how the provider's own figure compares: equal, rounded, promotion, unpriced,
     unexplained. `findings` are no violations: somebody should know. `open_items` are the largest of each kind first,
@@ -76,14 +88,8 @@ class Figures(Struct, kw_only=True):
     """
 
     entries: int = 0
-    charges: int = 0
-    exact: int = 0
-    estimated: int = 0
-    unexplained: int = 0
-    differing: dict[str, int] = field(default_factory=dict)
-    quarantined: int = 0
-    released: int = 0
-    charged_pico_uat: int = 0
+    quarantined_for: dict[str, int] = field(default_factory=dict)
+    quarantined_why: dict[str, str] = field(default_factory=dict)
     skipped: int = 0
     provider_stated: dict[str, int] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
@@ -108,6 +114,10 @@ class Figures(Struct, kw_only=True):
     def find(self, what: str) -> None:
         self.findings[what] = self.findings.get(what, 0) + 1
 
+    def held_back(self, cause: str, why: str) -> None:
+        self.quarantined_for[cause] = self.quarantined_for.get(cause, 0) + 1
+        self.quarantined_why.setdefault(cause, why)
+
     def line(self) -> str:
         """The one line that says it all; estimates, quarantines and violations are named where there are any."""
         said = [f"billing: {self.exact} of {self.charges - self.estimated} exact"]
@@ -128,10 +138,12 @@ def merged(parts: list[Figures]) -> Figures:
     groups: dict[tuple[str, str, str], Group] = {}
     sums: dict[str, int] = dict.fromkeys(Conservation.__struct_fields__, 0)
     for part in parts:
-        for name in _COUNTS:
+        total.count(part)
+        for name in ("entries", "skipped", "violated"):
             setattr(total, name, getattr(total, name) + getattr(part, name))
         for name in _BY_NAME:
             _add(getattr(total, name), getattr(part, name))
+        total.quarantined_why = part.quarantined_why | total.quarantined_why
         for who, counts in part.opinions.items():
             _add(total.opinions.setdefault(who, {}), counts)
         for name in sums:
@@ -140,19 +152,14 @@ def merged(parts: list[Figures]) -> Figures:
         total.open_items += part.open_items
         for group in part.groups:
             key = (group.strategy, group.provider, group.surface)
-            into = groups.setdefault(key, Group(strategy=key[0], provider=key[1], surface=key[2]))
-            for name in _OF_GROUP:
-                setattr(into, name, getattr(into, name) + getattr(group, name))
-            _add(into.differing, group.differing)
+            groups.setdefault(key, Group(strategy=key[0], provider=key[1], surface=key[2])).count(group)
     total.violations = total.violations[:VIOLATIONS_KEPT]
     total.groups = list(groups.values())
     total.conservation = Conservation(**sums)
     return total
 
 
-_OF_GROUP = ("charges", "exact", "estimated", "unexplained", "quarantined", "released", "charged_pico_uat")
-_COUNTS = (*_OF_GROUP, "entries", "skipped", "violated")
-_BY_NAME = ("differing", "provider_stated", "findings", "open_found")
+_BY_NAME = ("provider_stated", "quarantined_for", "findings", "open_found")
 
 
 def _add(into: dict[str, int], counts: dict[str, int]) -> None:

@@ -27,7 +27,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from clawbench.billing.amounts import usd as usd_text
-from clawbench.billing.audit_costs import WHOLE, Amount, Meter
+from clawbench.billing.audit_costs import Amount, Meter
 from clawbench.billing.invoice import InvoiceLine
 from clawbench.money import PICO
 
@@ -85,7 +85,7 @@ class _Compared:
 def reconciled(
     lines: Sequence[InvoiceLine],
     costs: Mapping[Meter, Amount],
-    risks: Mapping[tuple[str, str], Fraction],
+    risks: Mapping[Meter, Fraction],
     differs: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Reconciled:
     """Compares; `differs` is given every line that is neither equal nor rounded, and every cost that has none."""
@@ -138,40 +138,44 @@ def _grouped(lines: Iterable[InvoiceLine]) -> list[_Compared]:
 class _Spare:
     """What can explain that a provider bills more: open risks, and costs whose model is not known. Used up once."""
 
-    def __init__(self, risks: Mapping[tuple[str, str], Fraction]) -> None:
+    def __init__(self, risks: Mapping[Meter, Fraction]) -> None:
         self._risks = dict(risks)
-        self._costs: dict[tuple[str, str], Amount] = {}
+        self._costs: dict[Meter, Fraction] = {}
+        self._quantities: dict[Meter, int] = {}
 
     def unattributed(self, meter: Meter, amount: Amount) -> None:
-        into = self._costs.setdefault((meter.provider, meter.day), Amount())
-        into.usd += amount.usd
-        into.quantity += amount.quantity
+        self._costs[meter] = self._costs.get(meter, Fraction(0)) + amount.usd
+        self._quantities[meter] = self._quantities.get(meter, 0) + amount.quantity
 
     def explain(self, line: InvoiceLine, more: Fraction, within: Fraction) -> str | None:
         """The class that explains `more`, which is then used up; costs that are certain go first."""
-        costs = {key: amount.usd for key, amount in self._costs.items()}
-        for name, pool in (("unattributed", costs), ("risk", self._risks)):
-            days = [
-                key for key in pool if key[0] == line.provider and line.first <= date.fromisoformat(key[1]) < line.end
-            ]
-            if more > within + sum((pool[key] for key in days), Fraction(0)):
+        for name, pool in (("unattributed", self._costs), ("risk", self._risks)):
+            fitting = [meter for meter in pool if _may_be_in(line, meter)]
+            if more > within + sum((pool[meter] for meter in fitting), Fraction(0)):
                 continue
-            for key in sorted(days):
-                used = min(more, pool[key])
-                pool[key] -= used
+            for meter in sorted(fitting, key=lambda meter: (not meter.model, meter)):
+                used = min(more, pool[meter])
+                pool[meter] -= used
                 more -= used
-                if name == "unattributed":
-                    self._costs[key].usd = pool[key]
             return name
         return None
 
     def rest(self) -> list[tuple[Meter, Amount]]:
         """Costs of unknown models that explained nothing."""
-        return [
-            (Meter(provider, "", "", day, WHOLE), amount)
-            for (provider, day), amount in self._costs.items()
-            if amount.usd
-        ]
+        left: list[tuple[Meter, Amount]] = []
+        for meter, usd in self._costs.items():
+            if usd:
+                amount = Amount()
+                amount.usd, amount.quantity = usd, self._quantities[meter]
+                left.append((meter, amount))
+        return left
+
+
+def _may_be_in(line: InvoiceLine, meter: Meter) -> bool:
+    """Whether a line can cover something of this provider, day and, where it is known, model and tier."""
+    if meter.provider != line.provider or not line.first.isoformat() <= meter.day < line.end.isoformat():
+        return False
+    return not meter.model or (line.model in ("", meter.model) and line.service_tier in ("", meter.tier))
 
 
 def _class(each: _Compared, spare: _Spare) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct, field, structs
 
 from clawbench.types import Headers, Usage
-from clawbench.usage.bedrock import METRICS, raw_of_headers
+from clawbench.usage.bedrock import METRICS, TRACE, guardrail_units, raw_of_headers
 from clawbench.usage.buckets import Uses
 from clawbench.wires.event_stream import FrameSplitter
 from clawbench.wires.json_lines import LineSplitter
@@ -25,7 +25,7 @@ from clawbench.wires.sse import SseSplitter
 _NONE: Final = Raw()
 _WORDS: Final = (b"sage", b'"meta"', b"groundingMetadata", b"executed_tools")
 """An event without any of these says nothing that is billed, except where counts stand alone in an event."""
-_COUNTS: Final = (b"eval_count", b"tionMetrics", b"oken_count", b"okenCount")
+_COUNTS: Final = (b"eval_count", b"tionMetrics", b"oken_count", b"okenCount", b"PolicyUnits")
 
 _HELD_BYTES_MAX: Final = 64 * 1024
 """So much of a stream is looked through at a time: most of it says nothing, and searching is cheap in large pieces."""
@@ -40,7 +40,7 @@ _INVOKED: Final = "bedrock_invoke_other"
 _FRAMED: Final = frozenset({"bedrock_converse", "bedrock_anthropic", _INVOKED})
 _PLAIN_BYTES_MAX: Final = 16 * 1024 * 1024
 _LINES: Final = frozenset({"ollama", "ollama_generate", "cohere_v1"})
-_COUNTING: Final = frozenset({"ollama", "ollama_generate", _INVOKED})  # without a usage object
+_COUNTING: Final = _FRAMED | {"ollama", "ollama_generate"}  # counts stand outside a usage object
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -69,7 +69,9 @@ class _Object(Struct):
     serviceTier: Raw = _NONE
     prompt_eval_count: Raw = _NONE
     eval_count: Raw = _NONE
+    trace: Raw = _NONE
     invoked: Raw = field(default=_NONE, name=METRICS)
+    traced: Raw = field(default=_NONE, name=TRACE)
     prompt_token_count: Raw = _NONE
     inputTextTokenCount: Raw = _NONE
 
@@ -230,6 +232,10 @@ class _Gathered:
             if found.prompt_eval_count or found.eval_count:
                 self._usage.append(text)
             return
+        if self._dialect in _FRAMED:
+            for trace in (found.trace, found.traced):
+                if trace and _holds(trace, b"PolicyUnits"):
+                    self._uses.update((kind, Uses({kind: n})) for kind, n in guardrail_units(_any(trace)).items())
         if self._dialect == _INVOKED and not found.usage:
             if found.invoked:
                 self._usage.append(bytes(found.invoked))

@@ -1,15 +1,17 @@
 """Prices by offer: the price book that a gateway bills by, and which of its rows a served answer belongs to.
 
 Built from the catalog's offers and, beside them, a price book of published rows (by provider and model), which goes
-first: it knows tiers, windows and fees that an offer's few rates do not. The served model decides, not the one that was
-asked for. A dated or prefixed name of the offer's model is that model; any other name has the price of the
-provider's offer or row of that name, and without one it has no price. Knows no usage and no ledger.
+first: it knows tiers, windows and fees that an offer's few rates do not. An offer may have rows of its own in their
+place. The served model decides, not the one that was asked for. A dated or prefixed name of the offer's model is that
+model, unless that very name has a row; any other name has the price of the provider's offer or row of that name, and
+without one it has no price. Knows no usage and no ledger.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from clawbench.billing.charge import Served
@@ -35,16 +37,30 @@ class OfferPrices:
 
     __slots__ = ("_by_stem", "_listed", "_offers", "_resolved", "book")
 
-    def __init__(self, offers: Iterable[Offer], listed: Iterable[Tariff] = ()) -> None:
-        """Raises `BadPriceBook` for rows of `listed` that could be read in two ways."""
+    def __init__(
+        self,
+        offers: Iterable[Offer],
+        listed: Iterable[Tariff] = (),
+        rows_of: Mapping[str, Sequence[Tariff]] = MappingProxyType({}),
+    ) -> None:
+        """`rows_of` has by an offer's id the rows that stand in for its rates, with that id as their provider.
+
+        Raises `BadPriceBook` for rows that could be read in two ways.
+        """
         self._offers = {offer.id: offer for offer in offers}
         rows = tuple(listed)
         self._listed = frozenset(row.provider for row in rows)
-        own = [tariff_of(offer, offer.rates) for offer in self._offers.values() if offer.rates is not None]
+        own: list[Tariff] = []
+        for offer in self._offers.values():
+            if offer.id in rows_of:
+                own += rows_of[offer.id]
+            elif offer.rates is not None:
+                own.append(tariff_of(offer, offer.rates))
+        priced = {(row.provider, name) for row in own for name in row.models}
         self.book = PriceBook([*rows, *own])
         self._by_stem: dict[tuple[str, str], Offer] = {}
         for offer in self._offers.values():
-            if offer.rates is not None:
+            if (offer.id, offer.upstream_model) in priced:
                 for name in (offer.upstream_model, offer.model):
                     self._by_stem.setdefault((offer.provider, stem(name)), offer)
         self._resolved: dict[tuple[str, str | None], tuple[str, str]] = {}
@@ -78,6 +94,8 @@ class OfferPrices:
                 for spelled in dict.fromkeys((name, name.rpartition("/")[2])):
                     if self.book.row(offer.provider, spelled, at_s) is not None:
                         return offer.provider, spelled
+        if model is not None and self.book.row(offer.id, model, at_s) is not None:
+            return offer.id, model
         if is_own:
             return offer.id, offer.upstream_model
         assert model is not None

@@ -11,11 +11,23 @@ from clawbench.billing.price_book import pico_fee
 from clawbench.billing.price_tables import Window
 from clawbench.catalog.tiers import INCLUSIVE_THRESHOLDS as INCLUSIVE_THRESHOLDS
 
-FREE_USES: Final[dict[str, tuple[str, ...]]] = {"anthropic": ("web_fetch",)}
+FREE_USES: Final[dict[str, tuple[str, ...]]] = {
+    "anthropic": ("web_fetch",),
+    "bedrock": ("guardrail_word", "guardrail_sensitive_free"),
+}
 """By provider: things counted in usage objects whose published fee is zero."""
 
 FEES: Final[dict[str, dict[str, str]]] = {
     "anthropic": {"web_search": "0.01"},
+    # aws.amazon.com/bedrock/pricing: by the text unit (up to 1,000 characters) or the image, for each policy.
+    "bedrock": {
+        "guardrail_content": "0.00015",
+        "guardrail_content_image": "0.00075",
+        "guardrail_topic": "0.00015",
+        "guardrail_sensitive": "0.0001",
+        "guardrail_grounding": "0.0001",
+        "guardrail_reasoning": "0.00017",
+    },
     "groq": {"web_search": "0.005", "visit_website": "0.001"},
     "xai": {"web_search": "0.005"},
 }

@@ -41,13 +41,19 @@ class PriceMap:
         return None
 
 
-def read_price_maps(paths: Iterable[Path]) -> PriceMap:
-    """The lists in these files. Raises `PlanError` for a file that is none."""
+def read_price_maps(
+    paths: Iterable[Path], unpacked: Callable[[Path, bytes], bytes] = lambda path, raw: raw
+) -> PriceMap:
+    """The lists in these files. Raises `PlanError` for a file that is none.
+
+    `unpacked` gives the list's JSON for a file that holds it in another form, and the bytes themselves otherwise.
+    """
     lists: list[PriceList] = []
     digest = sha256()
     for path in paths:
         raw = _read(path)
         digest.update(sha256(raw).digest())
+        raw = unpacked(path, raw)
         try:
             content = json.loads(raw, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as error:

@@ -35,6 +35,13 @@ def print_audit(figures: Figures, out: Console) -> None:
             f"+ charged {exact_text(sums.charged)} UAT",
         ),
         ("differing by cause", _counts(figures.differing)),
+        *(
+            (
+                "quarantined" if number == 0 else "",
+                f"{figures.quarantined_for[cause]:,} {cause.replace('_', ' ')}: {why}",
+            )
+            for number, (cause, why) in enumerate(sorted(figures.quarantined_why.items()))
+        ),
         ("provider's own figure", _counts(figures.provider_stated)),
         *((f"{name} says", _counts(counts)) for name, counts in sorted(figures.opinions.items())),
         ("open", _counts(figures.open_found)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
@@ -12,6 +13,13 @@ from clawbench.errors import PlanError
 from clawbench.money import INT64_MAX, PICO, NotMoney, decimal
 
 Count = Annotated[int, Meta(ge=1)]
+
+
+class PriceListTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of `recorded_offers.prices`, with the day on which somebody read it."""
+
+    path: str
+    read_on: date  # its prices hold from this day (UTC) to the day of the next list; the first one's also before
 
 
 class BillingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

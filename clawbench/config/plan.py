@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from clawbench.config.billing import BillingTable
+from clawbench.config.billing import BillingTable, PriceListTable
 from clawbench.config.emulator import EmulatorProfileTable, shipped_profiles
 from clawbench.config.network import NetworkTable, RecordTable
 from clawbench.config.prices import PriceTable
@@ -103,7 +103,7 @@ class OfferTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class RecordedOffersTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[recorded_offers]`: make an offer of every (host, path prefix, model) that the cassettes hold successes of."""
 
-    prices: list[str] = []  # price maps in LiteLLM's format, for offers without a price in the plan
+    prices: list[str | PriceListTable] = []  # published price lists, asked in order
     profiles: dict[str, ProfileTable] = {}  # by provider; "default" for the others
 
 
@@ -301,7 +301,8 @@ def _values(table: PlanTable, base: Path) -> Any:
 
 
 def _price_maps(table: PlanTable) -> list[str]:
-    return table.recorded_offers.prices if table.recorded_offers else []
+    stated = table.recorded_offers.prices if table.recorded_offers else []
+    return [each if isinstance(each, str) else each.path for each in stated]
 
 
 def _check(table: PlanTable) -> None:

@@ -19,6 +19,7 @@ from clawbench.catalog.price_maps import PriceMap, read_price_maps
 from clawbench.clock import Clock
 from clawbench.config.plan import Plan
 from clawbench.errors import CassetteError, PlanError, RequestError, UpstreamError
+from clawbench.experiments.listed_prices import ListedPrices, listed_prices, recorded_list, served_names
 from clawbench.experiments.recorded_offers import offers_of_recordings
 from clawbench.experiments.warm_start import read_estimates
 from clawbench.routing.reference import ANY_MODEL, PATTERNS, resolve
@@ -37,7 +38,14 @@ PROBLEMS_SHOWN = 5
 class Prepared:
     """What all cells of a run, or a server, share."""
 
-    def __init__(self, plan: Plan, opened: CassetteStore, offers: list[Offer], prices: PriceMap) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        opened: CassetteStore,
+        offers: list[Offer],
+        prices: PriceMap,
+        listed: ListedPrices,
+    ) -> None:
         self.plan, self.opened = plan, opened
         self.catalog = Catalog(
             offers,
@@ -51,9 +59,9 @@ class Prepared:
         self.warm = None if plan.warm_from is None else read_estimates(plan.warm_from)
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
-        self.biller = _biller(plan, offers)
+        self.biller = _biller(plan, offers, listed)
         self.prices = _price_book(self.biller, offers)
-        self.warnings = [*_only_read(opened), *_warnings(offers, self.ineligible, prices)]
+        self.warnings = [*_only_read(opened), *_warnings(offers, self.ineligible, prices, listed)]
 
     def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport | EmulatorTransport:
         """A transport over the shared recordings, or over emulated offers."""
@@ -77,11 +85,18 @@ def prepare(plan: Plan) -> Prepared:
         raise PlanError(f"{plan.path}: replay.formats: {error}") from error
     if opened.problems:
         raise _refusal(opened.problems)
-    prices = read_price_maps(plan.price_maps)
-    offers = list(plan.offers)
+    prices = read_price_maps(plan.price_maps, recorded_list)
+    offers, listed = list(plan.offers), ListedPrices()
     if plan.table.recorded_offers is not None:
         profiles = {name: table.profile() for name, table in plan.table.recorded_offers.profiles.items()}
-        offers += offers_of_recordings(opened.entries, prices, profiles, taken=offers)
+        stated = plan.table.recorded_offers.prices
+        days = [None if isinstance(each, str) else each.read_on.isoformat() for each in stated]
+        recorded = offers_of_recordings(opened.entries, prices, profiles, taken=offers)
+        offers += recorded
+        try:
+            listed = listed_prices(recorded, served_names(opened, recorded), prices, days)
+        except BadPriceBook as error:
+            raise PlanError(f"{plan.path}: recorded_offers.prices: {error}") from None
     for offer in offers:
         if offer.dialect not in WIRES:
             raise PlanError(f'offer "{offer.id}": dialect "{offer.dialect}" is not known. Known: {", ".join(WIRES)}')
@@ -89,7 +104,7 @@ def prepare(plan: Plan) -> Prepared:
         raise PlanError(f"{plan.path}: the cassettes hold no successful call that an offer could be made of")
     if plan.faults is not None:
         plan.faults.check(offer.id for offer in offers)
-    return Prepared(plan, opened, offers, prices)
+    return Prepared(plan, opened, offers, prices, listed)
 
 
 def cache_folder() -> Path:
@@ -196,11 +211,11 @@ def _named(plan: Plan, opened: CassetteStore) -> list[dict[str, Any]]:
     return [{"path": paths, "hash": opened.digest(), "files": len(opened.files), "interactions": len(opened.entries)}]
 
 
-def _biller(plan: Plan, offers: list[Offer]) -> Biller:
+def _biller(plan: Plan, offers: list[Offer], own: ListedPrices) -> Biller:
     """What the gateway bills by: the plan's price book, the offers' own prices, its terms. Raises `PlanError`."""
     listed = PriceBook.from_json(plan.price_book.read_bytes()).rows if plan.price_book is not None else ()
     try:
-        return Biller(OfferPrices(offers, listed), plan.table.billing.terms())
+        return Biller(OfferPrices(offers, listed, own.rows), plan.table.billing.terms())
     except BadPriceBook as error:
         raise PlanError(f"{plan.path}: {error}") from None
 
@@ -221,7 +236,7 @@ def _only_read(opened: CassetteStore) -> list[str]:
     return [f"{count} recorded answers are in dialects that are only read ({', '.join(sorted(READ_ONLY))}): no offer."]
 
 
-def _warnings(offers: list[Offer], ineligible: Mapping[str, str], prices: PriceMap) -> list[str]:
+def _warnings(offers: list[Offer], ineligible: Mapping[str, str], prices: PriceMap, listed: ListedPrices) -> list[str]:
     """What a reader of the report should know before its figures."""
     found = []
     unpriced = [offer.id for offer in offers if offer.rates is None]
@@ -233,7 +248,10 @@ def _warnings(offers: list[Offer], ineligible: Mapping[str, str], prices: PriceM
     if ineligible:
         first, reason = next(iter(ineligible.items()))
         found.append(f"{len(ineligible)} of {len(offers)} offers cannot serve ({first}: {reason}).")
-    rounded = sorted(key for prices_of in prices.lists for key in prices_of.rounded)
+    rounded = sorted({*(key for prices_of in prices.lists for key in prices_of.rounded), *listed.rounded})
     if rounded:
         found.append(f"{len(rounded)} listed prices are no whole pico-USD and were rounded ({', '.join(rounded[:3])}).")
+    if listed.left_out:
+        first, why = next(iter(listed.left_out.items()))
+        found.append(f"{len(listed.left_out)} listed figures are no price that can be charged ({first}: {why}).")
     return found

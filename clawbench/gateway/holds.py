@@ -25,6 +25,7 @@ from clawbench.billing.ledger.protocol import (
     LedgerUnavailable,
     Risk,
 )
+from clawbench.billing.meters import stated_meters
 from clawbench.billing.outcomes import Hold
 from clawbench.billing.tokens import estimated_tokens
 from clawbench.errors import RequestError
@@ -121,7 +122,7 @@ class OpenHold:
         attempt.note_bill(billed)
         return billed
 
-    async def close(self, number: int | None, *, model_requested: str) -> None:
+    async def close(self, number: int | None, *, model_requested: str, strategy: str = "", surface: str = "") -> None:
         """Ends the hold by the bill of attempt `number`, the last one where that is None; all comes back without."""
         if not self.bills:
             await self._holds.ledger.release(self.id, "no call was made")
@@ -130,9 +131,13 @@ class OpenHold:
         number = max(self.bills) if number is None else number
         decided = self.bills[number]
         bill, ledger = decided.bill, self._holds.ledger
-        costs, risks = self._owed()
+        costs, risks = self._owed(number)
         derivation: dict[str, Any] = self._holds.biller.derivation(
-            decided, model_requested=model_requested, attempts=len(self.bills)
+            decided,
+            model_requested=model_requested,
+            attempts=len(self.bills),
+            strategy=strategy,
+            surface=surface,
         )
         if bill.outcome == "quarantine":
             await ledger.quarantine(self.id, derivation, costs, risks)
@@ -146,25 +151,37 @@ class OpenHold:
             await ledger.release(self.id, bill.reasons[0] if bill.reasons else bill.outcome, costs, risks)
             self.charge_pico_uat = 0
 
-    def _owed(self) -> tuple[list[AttemptCost], list[Risk]]:
-        """What providers bill for the attempts, and what they may bill."""
+    def _owed(self, decided: int) -> tuple[list[AttemptCost], list[Risk]]:
+        """What providers bill for the attempts, and what they may bill; of attempt `decided` a derivation says more."""
         costs, risks = [], []
         factor = self._holds.cost_terms
         for number, billed in self.bills.items():
-            bill, attempt_id = billed.bill, f"{self.id}/{number}"
+            bill, served = billed.bill, billed.served
+            attempt_id, provider = f"{self.id}/{number}", billed.offer.provider
+            model, tier = billed.model or served.model, served.service_tier or ""
             if bill.hold == "settled" and bill.cost_pico_usd:
-                amount = charge_pico_uat(bill.cost_pico_usd, factor)
-                usd_exact = usd(bill.cost_pico_usd)
-                provider = billed.offer.provider
-                costs.append(AttemptCost(attempt_id=attempt_id, provider=provider, amount=amount, usd=usd_exact))
+                costs.append(
+                    AttemptCost(
+                        attempt_id=attempt_id,
+                        provider=provider,
+                        amount=charge_pico_uat(bill.cost_pico_usd, factor),
+                        usd=usd(bill.cost_pico_usd),
+                        model=model,
+                        service_tier=tier,
+                        usd_per_uat=factor.usd_per_uat,
+                        meters={} if number == decided else stated_meters(bill, billed.counted),
+                    )
+                )
             if bill.risk_pico_usd is not None:
-                amount = charge_pico_uat(bill.risk_pico_usd, factor)
                 risks.append(
                     Risk(
                         attempt_id=attempt_id,
-                        provider=billed.offer.provider,
-                        amount=amount,
+                        provider=provider,
+                        amount=charge_pico_uat(bill.risk_pico_usd, factor),
                         reason=bill.reasons[0] if bill.reasons else "",
+                        model=model,
+                        service_tier=tier,
+                        usd_per_uat=factor.usd_per_uat,
                     )
                 )
         return costs, risks

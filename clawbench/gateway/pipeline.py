@@ -319,7 +319,8 @@ class Gateway:
     async def _settle(self, asked: Asked, attempt: Attempt | None = None) -> None:
         """Ends the hold by the bill of this attempt, of the last one where none is named."""
         number = attempt.facts.number if attempt is not None else None
-        await asked.hold.close(number, model_requested=asked.request.model)
+        strategy, surface = asked.trace.decisions[-1].strategy, asked.context.surface
+        await asked.hold.close(number, model_requested=asked.request.model, strategy=strategy, surface=surface)
         asked.trace.charge_pico_uat = asked.hold.charge_pico_uat
 
     def _ended_s(self, attempt: Attempt) -> float:

@@ -24,6 +24,21 @@ _HEADERS: Final = {
     "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
     "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
 }
+TRACE: Final = "amazon-bedrock-trace"
+UNREADABLE_UNITS: Final = "guardrail_unreadable"
+"""Stands for units that are no count: nothing is charged for it, so the answer is held back for somebody to look."""
+
+_UNITS: Final = {
+    "contentPolicyUnits": "guardrail_content",
+    "contentPolicyImageUnits": "guardrail_content_image",
+    "topicPolicyUnits": "guardrail_topic",
+    "wordPolicyUnits": "guardrail_word",
+    "sensitiveInformationPolicyUnits": "guardrail_sensitive",
+    "sensitiveInformationPolicyFreeUnits": "guardrail_sensitive_free",
+    "contextualGroundingPolicyUnits": "guardrail_grounding",
+    "automatedReasoningPolicyUnits": "guardrail_reasoning",
+}
+_UNITS_MAX: Final = 10**9
 # What is counted, under the names of Converse, of the invocation metrics, of Titan and of Llama.
 _INPUT: Final = ("inputTokens", "inputTokenCount", "inputTextTokenCount", "prompt_token_count")
 _OUTPUT: Final = ("outputTokens", "outputTokenCount", "totalOutputTextTokenCount", "generation_token_count")
@@ -88,3 +103,32 @@ def raw_of_headers(headers: Headers) -> dict[str, Any] | None:
 
 def _first(raw: dict[str, Any], names: tuple[str, ...], counts: Counts) -> int | None:
     return next((counts.read(raw, name) for name in names if raw.get(name) is not None), None)
+
+
+def guardrail_units(trace: Any) -> dict[str, int]:
+    """Units by kind of fee that guardrails have used, those of all assessments of prompt and answer together.
+
+    They stand in the trace (docs.aws.amazon.com/bedrock, GuardrailUsage), which is there only where the request asked
+    for it: without it nothing in the answer says that a guardrail was used.
+    """
+    found: dict[str, int] = {}
+    left = [trace]
+    while left:
+        value = left.pop()
+        if type(value) is list:
+            left += value
+        elif type(value) is dict:
+            metrics = value.get("invocationMetrics")
+            left += [inner for name, inner in value.items() if name != "invocationMetrics"]
+            used = metrics.get("usage") if type(metrics) is dict else None
+            if type(used) is not dict:
+                continue
+            for name, kind in _UNITS.items():
+                units = used.get(name)
+                if units is None:
+                    continue
+                if type(units) is not int or not 0 <= units <= _UNITS_MAX:
+                    found[UNREADABLE_UNITS] = 1
+                elif units:
+                    found[kind] = found.get(kind, 0) + units
+    return found

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from clawbench.billing.attempt_bills import Biller
-from clawbench.billing.audited_ledger import books_beside
+from clawbench.billing.audit import Worked
+from clawbench.billing.audit_figures import Figures
+from clawbench.billing.audited_ledger import audit_ledger, books_beside
 from clawbench.billing.charge import terms
 from clawbench.billing.evidence import Evidence
-from clawbench.billing.ledger.chain import digest
+from clawbench.billing.ledger.chain import detail_text, digest
 from clawbench.billing.ledger.protocol import Posting
 from clawbench.billing.ledger.sqlite import SqliteLedger
 from clawbench.billing.offer_prices import OfferPrices
@@ -137,6 +139,21 @@ def tampered(path: Path, change: Callable[[sqlite3.Connection], object], *, reha
         made.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def rewritten(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """The file with every detail as `change` gives it, written and hashed as a ledger would."""
+
+    def write(made: sqlite3.Connection) -> None:
+        for seq, text in made.execute("SELECT seq, detail FROM entry").fetchall():
+            detail = detail_text(change(msgspec.json.decode(text))).decode()
+            made.execute("UPDATE entry SET detail = ? WHERE seq = ?", (detail, seq))
+
+    tampered(path, write, rehash=True)
+
+
+def audited(path: Path, *told: Worked) -> Figures:
+    return audit_ledger(path, now_us=NOON_S * 1_000_000, told=told)
+
+
 def _rehash(made: sqlite3.Connection) -> None:
     prev = ""
     rows = made.execute("SELECT seq, kind, at_us, account, ref, detail FROM entry ORDER BY seq").fetchall()
@@ -155,5 +172,6 @@ async def many(made: Writing, requests: int, *, at_once: int = 256) -> None:
 
 
 def _counts(number: int) -> bytes:
+    """No two alike below some ninety million, and none above what the offer can count."""
     details = {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 3}}
-    return chat_usage(100 + number, 20 + number % 977, **details)
+    return chat_usage(100 + number % 100_003, 20 + number % 977, **details)

@@ -130,3 +130,34 @@ def test_invoke_model_states_its_counts_in_headers_or_in_its_last_event() -> Non
     )
     streamed = of_stream("bedrock_invoke_other", frame[:30], frame[30:])
     assert [parse(text) for text in streamed.usage] == [{"inputTokenCount": 5, "outputTokenCount": 2}]
+
+
+def guarded(**units: object) -> dict[str, object]:
+    return {"invocationMetrics": {"guardrailProcessingLatency": 5, "usage": units}, "topicPolicy": {"topics": []}}
+
+
+TRACED = {
+    "inputAssessment": {"g1": guarded(contentPolicyUnits=2, topicPolicyUnits=1, wordPolicyUnits=1)},
+    "outputAssessments": {"g1": [guarded(contentPolicyUnits=3, sensitiveInformationPolicyFreeUnits=3)]},
+}
+COUNTED = {"guardrail_content": 5, "guardrail_topic": 1, "guardrail_word": 1, "guardrail_sensitive_free": 3}
+
+
+def test_units_of_guardrails_are_read_from_the_trace_of_bedrock_and_of_nobody_else() -> None:
+    body = {"usage": {"inputTokens": 1, "outputTokens": 2}, "trace": {"guardrail": TRACED}}
+    text = json.dumps(body).encode()
+    found = of_body("bedrock_converse", text)
+    assert {kind: count for uses in found.uses for kind, count in uses.counts.items()} == COUNTED
+    assert json.loads(found.usage[-1]) == body["usage"]
+    frame = encode_frame({":event-type": "metadata", ":message-type": "event"}, text)
+    assert of_stream("bedrock_converse", frame).uses == found.uses
+    assert of_body("openai_chat", text).uses == ()
+    invoked = {"amazon-bedrock-trace": {"guardrail": {"input": TRACED["inputAssessment"]}}, "usage": {"n": 1}}
+    assert Uses({"guardrail_topic": 1}) in of_body("bedrock_anthropic", json.dumps(invoked).encode()).uses
+
+
+@pytest.mark.parametrize("units", [-1, 1.5, True, "2", 10**12, [1], None])
+def test_units_that_are_no_count_have_no_price(units: object) -> None:
+    body = {"usage": {"n": 1}, "trace": {"guardrail": {"inputAssessment": {"g": guarded(topicPolicyUnits=units)}}}}
+    found = of_body("bedrock_converse", json.dumps(body).encode())
+    assert found.uses == (() if units is None else (Uses({"guardrail_unreadable": 1}),))

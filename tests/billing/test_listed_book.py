@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clawbench.billing.charge import Cost, Served, Unpriced, cost_of
 from clawbench.billing.listed_book import ListedBook, Listing, listed_book, read_catwalk, rows_of
 from clawbench.billing.listed_figures import Rounding
 from clawbench.billing.price_book import BadPriceBook, instant
 from clawbench.catalog.genai_prices import GenaiPrices
 from clawbench.catalog.litellm_prices import LiteLLMPrices
 from clawbench.catalog.openrouter_prices import OpenRouterPrices
-from clawbench.usage.buckets import BUCKETS
+from clawbench.money import PICO
+from clawbench.usage.buckets import BUCKETS, Buckets, Counted, Part, Uses
 
 AUTUMN_S = instant("2026-10-07T12:00:00Z")  # a Wednesday
 
@@ -309,6 +312,27 @@ def test_of_one_day_s_lists_the_first_that_has_a_price_states_all_of_it() -> Non
     listed = book(genai("openai", flat(3)), "openai", "m", genai("openai", flat(2, cache_read_mtok=0.2)))
     assert rate(listed, "openai", "m", "uncached_input") == 3_000_000
     assert rate(listed, "openai", "m", "cache_read") is None
+
+
+@pytest.mark.parametrize(
+    ("uses", "usd"),
+    [
+        ({"guardrail_content": 2, "guardrail_topic": 1, "guardrail_word": 3}, "0.000453"),
+        ({"guardrail_unreadable": 1}, None),
+    ],
+)
+def test_what_a_guardrail_has_used_is_in_the_bill_of_bedrock(uses: dict[str, int], usd: str | None) -> None:
+    entry = {"litellm_provider": "bedrock", "input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
+    listed = book(Listing(rows_of(LiteLLMPrices("litellm", {"m": entry}))), "bedrock", "m")
+    counted = Counted(normaliser="bedrock.converse/1", parts=(Part(Buckets(uncached_input=1, output_text=1)),))
+    served = Served(provider="bedrock", model="m", at_s=0.0)
+    cost = cost_of(listed.book, counted, served, tuple(Uses({kind: count}) for kind, count in uses.items()))
+    if usd is None:
+        assert isinstance(cost, Unpriced)
+        assert "no fee for guardrail_unreadable" in cost.reason
+    else:
+        assert isinstance(cost, Cost)
+        assert cost.pico_usd == Fraction(usd) * PICO
 
 
 def test_real_lists_become_one_book_of_thousands_of_rows(shared: Path) -> None:

@@ -22,6 +22,7 @@ from clawbench.billing.ledger.lines import (
     progress_detail,
     request_of,
     request_prefix,
+    resolved_cost,
     risk_lines,
 )
 from clawbench.billing.ledger.protocol import (
@@ -210,8 +211,7 @@ class Books:
         moves = postings.risk(provider, -int(risk.detail["amount"]), risk.at_us)
         lines = [Line("risk_resolved", "", attempt_id, moves, {"provider": provider, "request_id": request})]
         if billed is not None:
-            cost = AttemptCost(attempt_id=attempt_id, provider=provider, amount=billed)
-            lines += cost_lines([cost], request, at_us)
+            lines += cost_lines([resolved_cost(risk, billed)], request, at_us)
         first = self._append(at_us, *lines)
         cost_entry = None if billed is None else self._archive.find("cost", attempt_id)
         return [first] if cost_entry is None else [first, cost_entry]

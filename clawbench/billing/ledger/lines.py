@@ -10,6 +10,7 @@ from clawbench.billing.ledger import postings
 from clawbench.billing.ledger.protocol import (
     AttemptCost,
     Charge,
+    Entry,
     Kind,
     LedgerOverflow,
     Posting,
@@ -46,6 +47,19 @@ def risk_lines(risks: Sequence[Risk], request_id: str, at_us: int) -> list[Line]
         for each in risks
         for detail in ({**_plain(each), "request_id": request_id},)
     ]
+
+
+def resolved_cost(risk: Entry, billed: int) -> AttemptCost:
+    """What a provider took of what it might, for the same thing; `billed` in pico-UAT."""
+    detail = risk.detail
+    return AttemptCost(
+        attempt_id=risk.ref,
+        provider=detail["provider"],
+        amount=billed,
+        model=detail.get("model", ""),
+        service_tier=detail.get("service_tier", ""),
+        usd_per_uat=detail.get("usd_per_uat", ""),
+    )
 
 
 def charge_detail(charge: Charge) -> dict[str, Any]:
@@ -95,10 +109,21 @@ def not_negative(amount: int) -> int:
 
 
 def _plain(each: AttemptCost | Risk) -> dict[str, Any]:
-    plain = {"amount": str(each.amount), "provider": each.provider}
+    """What is not known is not written; `resolved_cost` and whoever reads a log do without."""
+    plain: dict[str, Any] = {"amount": str(each.amount), "provider": each.provider}
+    if each.model:
+        plain["model"] = each.model
+    if each.service_tier:
+        plain["service_tier"] = each.service_tier
+    if each.usd_per_uat:
+        plain["usd_per_uat"] = each.usd_per_uat
     if isinstance(each, Risk):
-        return {**plain, "reason": each.reason}
-    return {**plain, "usd": each.usd}
+        plain["reason"] = each.reason
+        return plain
+    plain["usd"] = each.usd
+    if each.meters:
+        plain["meters"] = each.meters
+    return plain
 
 
 def _part(name: str) -> str:

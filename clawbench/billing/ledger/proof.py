@@ -44,13 +44,16 @@ class OpenHold(Struct, frozen=True, kw_only=True):
 
 
 class OpenRisk(Struct, frozen=True, kw_only=True):
-    """What a provider may still bill for an attempt, in pico-UAT."""
+    """What a provider may still bill for an attempt, in pico-UAT; what its entry does not say is ""."""
 
     attempt_id: str
     provider: str
     amount: int
     seq: int
     opened_us: int
+    model: str = ""
+    service_tier: str = ""
+    usd_per_uat: str = ""
 
 
 class Totals(Struct, kw_only=True):
@@ -229,6 +232,9 @@ class Prover:
                     amount=int(detail["amount"]),
                     seq=entry.seq,
                     opened_us=entry.at_us,
+                    model=detail.get("model", ""),
+                    service_tier=detail.get("service_tier", ""),
+                    usd_per_uat=detail.get("usd_per_uat", ""),
                 )
         elif kind == "risk_resolved":
             risk = self.risks.pop(ref, None)

@@ -140,21 +140,33 @@ class Charge(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AttemptCost(Struct, frozen=True, kw_only=True, gc=False):
-    """What a provider bills for an attempt, the winner's included; `usd` is the exact figure as text."""
+    """What a provider bills for an attempt, the winner's included; `usd` is the exact figure as text.
+
+    `model` and `service_tier` as served and `usd_per_uat` (USD for one UAT) are "" where unknown, a tier also where it
+    is the one that everybody gets. `meters` says what `usd` is the sum of, as bucket or fee → [quantity, USD as text],
+    where no charge's derivation does.
+    """
 
     attempt_id: str
     provider: str
     amount: int
     usd: str = ""
+    model: str = ""
+    service_tier: str = ""
+    usd_per_uat: str = ""
+    meters: Mapping[str, tuple[int, str]] = {}
 
 
 class Risk(Struct, frozen=True, kw_only=True):
-    """What a provider may bill for an attempt; resolved later."""
+    """What a provider may bill for an attempt; resolved later. `model`, `service_tier`, `usd_per_uat`: as of a cost."""
 
     attempt_id: str
     provider: str
     amount: int
     reason: str = ""
+    model: str = ""
+    service_tier: str = ""
+    usd_per_uat: str = ""
 
 
 class Progress(Struct, frozen=True, kw_only=True):
