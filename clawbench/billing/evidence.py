@@ -162,6 +162,11 @@ class StreamEvidence:
             if _MARKS.search(event):
                 self._gathered.add(event)
 
+    def so_far(self) -> Evidence:
+        """What there is while the body is under way; does not disturb what follows."""
+        self._look()
+        return self._gathered.evidence(stream=True)
+
     def evidence(self) -> Evidence:
         """What there was; call once, when the body has ended."""
         self._look()

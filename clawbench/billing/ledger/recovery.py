@@ -45,7 +45,9 @@ def recover(
         seq, progress = checkpoint_of(held.id) or (None, Progress())
         try:
             if progress.charge is not None:
-                settled.append(books.settle(held.id, _estimate(progress.charge, held, seq), progress.costs))
+                settled.append(
+                    books.settle(held.id, _estimate(progress.charge, held, seq), progress.costs, progress.risks)
+                )
             else:
                 risks = progress.risks or (risks_of or _whole)(held)
                 released.append(books.release(held.id, "recovered: nothing was delivered", progress.costs, risks))
