@@ -95,16 +95,19 @@ class OpenHold:
     """One request's money. `bill` each attempt that is over, then `close` once.
 
     `charge_pico_uat` is what the client was charged: None until it is known, and where the hold is kept for somebody to
-    judge.
+    judge. `is_final`: the request has ended in a way after which its id never runs again.
     """
 
-    __slots__ = ("_asked_ttl", "_holds", "_request", "bills", "charge_pico_uat", "checkpoints", "held", "id")
+    __slots__ = (
+        "_asked_ttl", "_holds", "_request", "bills", "charge_pico_uat", "checkpoints", "held", "id", "is_final",
+    )  # fmt: skip
 
     def __init__(self, holds: Holds, id: str, held: Hold, request: ChatRequest) -> None:
         self._holds, self.id, self.held, self._request = holds, id, held, request
         self._asked_ttl: str | None = ""
         self.bills: dict[int, AttemptBill] = {}  # by number of the attempt
         self.charge_pico_uat: int | None = None
+        self.is_final = False
         # What is forgotten with its process needs no note of how far it came.
         self.checkpoints = Checkpoints(self) if holds.waits else None
 
@@ -147,12 +150,13 @@ class OpenHold:
         )
         if bill.outcome == "quarantine":
             await ledger.quarantine(self.id, derivation, costs, risks)
+            self.is_final = True
         elif bill.hold == "settled":
             charge = bill.charge_pico_uat or 0
             await ledger.settle(
                 self.id, Charge(amount=charge, derivation=derivation, evidence=decided.evidence.usage), costs, risks
             )
-            self.charge_pico_uat = charge
+            self.charge_pico_uat, self.is_final = charge, True
         else:
             await ledger.release(self.id, bill.reasons[0] if bill.reasons else bill.outcome, costs, risks)
             self.charge_pico_uat = 0
@@ -276,10 +280,12 @@ def _duplicate(error: DuplicateRequest) -> RequestError:
             param="idempotency-key",
         )
     state = "is still running" if error.reason == "running" else "has been answered and charged"
+    named = "" if error.entry is None else f" (transaction {error.entry})"
     return RequestError(
-        f"The request with this idempotency key {state}; it is not run again.",
+        f"The request with this idempotency key {state}{named}; it is not run again.",
         status=409,
         code="request_conflict",
         type="invalid_request_error",
         param="idempotency-key",
+        extra={} if error.entry is None else {"transaction": error.entry},
     )

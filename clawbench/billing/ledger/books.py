@@ -252,7 +252,8 @@ class Books:
         if last.state == "open":
             raise DuplicateRequest("running", last.request_id)
         if last.state == "settled":
-            raise DuplicateRequest("settled", last.request_id)
+            settled = self._archive.ending(last.id)
+            raise DuplicateRequest("settled", last.request_id, None if settled is None else settled.seq)
         return last.attempt + 1
 
     def _check_limits(self, key_id: str, amount: int, at_us: int) -> None:

@@ -33,10 +33,18 @@ class InsufficientCredits(LedgerRefusal):
 
 
 class DuplicateRequest(LedgerRefusal):
-    """A request id that is running, was settled, or belongs to another body; `reason` says which."""
+    """A request id that is running, was settled, or belongs to another body; `reason` says which.
 
-    def __init__(self, reason: Literal["running", "settled", "other_body", "other_amount"], what: str) -> None:
-        self.reason = reason
+    `entry` is the number of the entry that settled it, None where nothing has.
+    """
+
+    def __init__(
+        self,
+        reason: Literal["running", "settled", "other_body", "other_amount"],
+        what: str,
+        entry: int | None = None,
+    ) -> None:
+        self.reason, self.entry = reason, entry
         super().__init__(f"{what}: {reason.replace('_', ' ')}")
 
 
