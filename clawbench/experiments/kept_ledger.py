@@ -1,7 +1,7 @@
 """A server's ledger on disk: opened and recovered before the first request, its price books kept beside it.
 
-<ledger file>, -wal, -shm, .lock      see billing/ledger/sqlite.py
-<ledger file>.price-books/<sha>.json  every price book that a charge in it cites, as the bytes that its hash is of
+<ledger file>, -wal, -shm, .lock, .spool   see billing/ledger/sqlite.py
+<ledger file>.price-books/<sha>.json       every price book that a charge in it cites, as the bytes that its hash is of
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ that decided. What the platform owes for the others is booked beside. Which offe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from clawbench.billing.amounts import usd
@@ -26,6 +27,7 @@ from clawbench.billing.ledger.protocol import (
     LedgerUnavailable,
     Progress,
     Risk,
+    Spooled,
 )
 from clawbench.billing.outcomes import Ending, Hold
 from clawbench.billing.tokens import estimated_tokens
@@ -138,7 +140,8 @@ class OpenHold:
     async def close(self, number: int | None, *, model_requested: str) -> None:
         """Ends the hold by the bill of attempt `number`, the last one where that is None; all comes back without."""
         if not self.bills:
-            await self._holds.ledger.release(self.id, "no call was made")
+            with suppress(Spooled):
+                await self._holds.ledger.release(self.id, "no call was made")
             self.charge_pico_uat = 0
             return
         number = max(self.bills) if number is None else number
@@ -149,16 +152,19 @@ class OpenHold:
             decided, model_requested=model_requested, attempts=len(self.bills)
         )
         if bill.outcome == "quarantine":
-            await ledger.quarantine(self.id, derivation, costs, risks)
+            with suppress(Spooled):
+                await ledger.quarantine(self.id, derivation, costs, risks)
             self.is_final = True
         elif bill.hold == "settled":
             charge = bill.charge_pico_uat or 0
-            await ledger.settle(
-                self.id, Charge(amount=charge, derivation=derivation, evidence=decided.evidence.usage), costs, risks
-            )
+            with suppress(Spooled):  # as durable as in the ledger: the client gets what it will be charged for
+                await ledger.settle(
+                    self.id, Charge(amount=charge, derivation=derivation, evidence=decided.evidence.usage), costs, risks
+                )
             self.charge_pico_uat, self.is_final = charge, True
         else:
-            await ledger.release(self.id, bill.reasons[0] if bill.reasons else bill.outcome, costs, risks)
+            with suppress(Spooled):
+                await ledger.release(self.id, bill.reasons[0] if bill.reasons else bill.outcome, costs, risks)
             self.charge_pico_uat = 0
 
     def foreseen(self, attempt: Attempt, ending: Ending, evidence: Evidence) -> AttemptBill:

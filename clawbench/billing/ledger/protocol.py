@@ -79,6 +79,11 @@ class LedgerUnavailable(LedgerRefusal):
     """The ledger cannot write now, or is closed. Whether an operation under way was done, its next start finds out."""
 
 
+class Spooled(LedgerUnavailable):
+    """The ledger cannot write now; how the hold ends is durable beside it, and is booked later, at its next start
+    at the latest. Nothing more is to be done for it."""
+
+
 class LedgerFileError(UsageError):
     """A ledger's file that cannot be used; `file` names it, `reason` says why and what to do."""
 
