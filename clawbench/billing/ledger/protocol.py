@@ -233,11 +233,11 @@ class Ledger(Protocol):
         costs: Sequence[AttemptCost] = (),
         risks: Sequence[Risk] = (),
     ) -> Entry:
-        """Keeps a hold open, exempt from expiry, until somebody settles or releases it."""
+        """Keeps a hold open until somebody settles or releases it, for 72 hours. Again: the same entry."""
         ...
 
     async def expire(self) -> Sequence[Entry]:
-        """Gives back what is held beyond its time."""
+        """Gives back what is held beyond its time; what is in quarantine after 72 hours, as a risk."""
         ...
 
     async def adjust(self, seq: int, amount: int, reason: str) -> Entry:

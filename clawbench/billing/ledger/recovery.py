@@ -5,7 +5,7 @@
 | its ending in the spool (`spool.py`) | ended so, exactly |
 | no checkpoint, or one without output | released, with the risk that a provider bills what was sent |
 | a checkpoint with output | settled at its estimate, at most the hold, flagged; text after it is the platform's loss |
-| quarantined | left open: an operator decides |
+| quarantined | left open: an operator decides; after 72 hours released, with the risk (`quarantines.py`) |
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def recover(
             continue
         if entry.seq > before:
             spooled.append(entry)
+    released += books.release_unjudged()
     contradicted = {hold for hold, _ in left}
     for held in list(books.state.open.values()):
         if held.quarantined:

@@ -122,6 +122,10 @@ class SqliteLedger:
     ) -> Entry:
         return await self._do(Books.quarantine, hold, evidence, costs, risks)
 
+    async def find_hold(self, hold: str) -> Hold:
+        """A hold with its state, open or not. Raises `UnknownEntry`."""
+        return await self._do(Books.find_hold, hold)
+
     async def expire(self) -> Sequence[Entry]:
         return await self._do(Books.expire)
 
