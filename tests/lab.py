@@ -128,12 +128,18 @@ EPOCH_S = 1_700_000_000
 CREDIT_PICO_UAT = 1_000 * PICO
 
 
-def billed(offers: Sequence[Offer], clock: Clock, default_output_max: int | None = None) -> tuple[MemoryLedger, Holds]:
+def billed(
+    offers: Sequence[Offer], clock: Clock, default_output_max: int | None = None, *, waits: bool = False
+) -> tuple[MemoryLedger, Holds]:
     """A ledger in which the account "local" has 1,000 UAT, and holds in it, billed by the offers' prices."""
     ledger = MemoryLedger(lambda: int((EPOCH_S + clock.now()) * 1_000_000))
     ledger.books.top_up("local", "credit", CREDIT_PICO_UAT)
     return ledger, Holds(
-        ledger, Biller(OfferPrices(offers), terms()), epoch_s=EPOCH_S, default_output_max=default_output_max
+        ledger,
+        Biller(OfferPrices(offers), terms()),
+        epoch_s=EPOCH_S,
+        waits=waits,
+        default_output_max=default_output_max,
     )
 
 
@@ -150,12 +156,13 @@ class Lab:
         default_output_max: int | None = None,
         settings: RoutingSettings | None = None,
         in_front: Callable[[Transport, Clock], Transport] = lambda transport, clock: transport,
+        durable: bool = False,
     ) -> None:
         self.clock = LoopClock()
         self.transport = ScriptedTransport(scripts, self.clock)
         self.writer = MemoryWriter()
         self.router = Router(Catalog(offers), default_strategy=strategy, settings=settings)
-        self.ledger, self.holds = billed(offers, self.clock, default_output_max)
+        self.ledger, self.holds = billed(offers, self.clock, default_output_max, waits=durable)
         gateway = Gateway(
             router=self.router,
             wire_for=wire_for,

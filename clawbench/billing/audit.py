@@ -26,6 +26,7 @@ from clawbench.billing.audit_stated import StatedCosts
 from clawbench.billing.charge import Terms, charge_pico_uat, terms
 from clawbench.billing.ledger.proof import Proof
 from clawbench.billing.ledger.protocol import Entry
+from clawbench.billing.ledger.quarantines import JUDGED
 from clawbench.billing.meters import read_meters
 from clawbench.billing.working_again import BadDerivation, WorkedAgain, worked_again
 from clawbench.money import PICO, NotMoney
@@ -76,6 +77,7 @@ class Auditor:
         self._groups: dict[tuple[str, str, str], Group] = {}
         self._stated = StatedCosts()
         self._ended: Entry | None = None
+        self._quarantined: dict[str, int] = {}  # by hold: the number of its entry
         self._owed: tuple[str, str, Fraction] | None = None  # (provider, USD, pico-USD) of a cost that has to follow
 
     def add(self, entry: Entry, texts: Sequence[bytes] | None = None) -> None:
@@ -89,6 +91,8 @@ class Auditor:
             if kind in _ENDS:
                 self._close()
                 self._ended = entry
+                if kind == "quarantine":
+                    self._quarantined[entry.ref] = entry.seq
                 if self._since_us is None or entry.at_us >= self._since_us:
                     self._end(entry, texts)
                 elif kind in _CHARGES:
@@ -143,6 +147,9 @@ class Auditor:
             group.charged_pico_uat += int(detail["amount"])
         else:
             group.quarantined += 1
+        if is_charge and derivation.get("outcome") == JUDGED:
+            self._judged(entry, derivation, group)
+            return
         worked: WorkedAgain | tuple[str, str] | None = None
         if not derivation:
             worked = "underived", f"nothing says what this {entry.kind} was derived from"
@@ -156,6 +163,17 @@ class Auditor:
             self._charged(entry, derivation, worked, group)
         else:
             self.figures.held_back(worked.bill.cause or "", "; ".join(worked.bill.reasons))
+
+    def _judged(self, entry: Entry, derivation: Mapping[str, Any], group: Group) -> None:
+        """A charge by an operator's word: of a hold in quarantine, and at most that."""
+        held = -sum(posting.amount for posting in entry.postings if posting.account.endswith(":held"))
+        if self._quarantined.get(entry.ref) != derivation["quarantine"]:
+            self._differ(entry, derivation, group, "underived", "an operator judged it, and it was not in quarantine")
+        elif int(entry.detail["amount"]) > held:
+            self._differ(entry, derivation, group, "amount", f"an operator charged more than the {held} that were held")
+        else:
+            group.estimated += 1
+            self.figures.find("an operator judged a hold in quarantine")
 
     def _work(self, entry: Entry, derivation: Mapping[str, Any]) -> WorkedAgain | tuple[str, str]:
         """What the derivation comes to, or (cause, what) of the first thing that differs."""

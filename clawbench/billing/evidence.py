@@ -166,6 +166,11 @@ class StreamEvidence:
     def _tells(self, event: bytes) -> bool:
         return any(word in event for word in self._words)
 
+    def so_far(self) -> Evidence:
+        """What there is while the body is under way; does not disturb what follows."""
+        self._look()
+        return self._gathered.evidence(stream=True)
+
     def evidence(self) -> Evidence:
         """What there was; call once, when the body has ended."""
         self._look()

@@ -31,6 +31,34 @@ def estimated_tokens(texts: Sequence[str]) -> tuple[int, str]:
     return len(encoding.encode_ordinary(text)), BY_TOKENIZER
 
 
+class RunningCount:
+    """The tokens of a text that is still growing, the same as `estimated_tokens` of all of it at each instant.
+
+    Only what is new is tokenized, from the last space that follows something else: no token reaches across it.
+    """
+
+    __slots__ = ("_open", "_tokens")
+
+    def __init__(self) -> None:
+        self._tokens = 0  # of what is closed; bytes of it, where there is no tokenizer
+        self._open = ""  # the last word, which may go on
+
+    def add(self, texts: Sequence[str]) -> tuple[int, str]:
+        """(tokens, estimator) of everything so far, with further pieces of it."""
+        text = self._open + "".join(texts)
+        cut = text.rfind(" ")
+        while cut > 0 and text[cut - 1].isspace():
+            cut = text.rfind(" ", 0, cut)
+        cut = max(cut, 0)
+        self._open = text[cut:]
+        encoding = _encoding()
+        if encoding is None:
+            self._tokens += len(text[:cut].encode("utf-8", "replace"))
+            return -(-(self._tokens + len(self._open.encode("utf-8", "replace"))) // BYTES_PER_TOKEN), BY_SIZE
+        self._tokens += len(encoding.encode_ordinary(text[:cut]))
+        return self._tokens + len(encoding.encode_ordinary(self._open)), BY_TOKENIZER
+
+
 @cache
 def _encoding() -> tiktoken.Encoding | None:
     folder = _folder()

@@ -1,17 +1,20 @@
-"""`clawbench ledger`: accounts of a ledger file: top up, balance, list entries."""
+"""`clawbench ledger`: accounts of a ledger file: top up, balance, list entries; judge what is in quarantine."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
+from msgspec import structs
 from rich.table import Table
 
 from clawbench.billing.ledger.proof import prove
-from clawbench.billing.ledger.protocol import Balance, Entry, LedgerOverflow, LedgerRefusal
+from clawbench.billing.ledger.protocol import Balance, Entry, Hold, LedgerOverflow, LedgerRefusal, UnknownEntry
+from clawbench.billing.ledger.quarantines import judged, risk_of
 from clawbench.billing.ledger.reader import read_entries, read_page
 from clawbench.billing.ledger.sqlite import SqliteLedger
 from clawbench.cli.console import console
@@ -26,7 +29,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def command() -> None:
     """Accounts of a ledger file, as `clawbench serve --ledger FILE` keeps it.
 
-    One process owns a ledger: `topup` is refused while a server has it open. Reading is possible at any time.
+    One process owns a ledger: `topup`, `settle` and `release` are refused while a server has it open. Reading is
+    possible at any time.
     """
 
 
@@ -58,6 +62,81 @@ async def _top_up(file: Path, account: str, external_id: str, amount: int) -> Ba
         ) from None
     finally:
         await ledger.close()
+
+
+@command.command("holds")
+@click.argument("file", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Amounts in pico-UAT, as text; times in microseconds since 1970.")
+def holds(file: Path, as_json: bool) -> None:
+    """What is held in FILE: by requests under way, and in quarantine until somebody judges it."""
+    found = prove(read_entries(file)).open_holds
+    if as_json:
+        for each in found:
+            click.echo(msgspec.json.encode({**structs.asdict(each), "amount": str(each.amount)}))
+        return
+    table = Table("hold", "account", "UAT", "since (UTC)", "", box=None, header_style="bold")
+    for each in found:
+        since = datetime.fromtimestamp(each.opened_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(each.id, each.account, exact_text(each.amount), since, "quarantined" if each.quarantined else "")
+    console().print(table)
+
+
+@command.command("settle")
+@click.argument("file", type=_FILE)
+@click.argument("hold")
+@click.argument("amount_uat")
+@click.option("--reason", required=True, help="Why this amount; it is kept with the charge.")
+def settle(file: Path, hold: str, amount_uat: str, reason: str) -> None:
+    """Charge AMOUNT_UAT, at most what is held, for a quarantined HOLD of FILE, and give the rest back."""
+    amount = _pico(amount_uat)
+
+    async def act(ledger: SqliteLedger, held: Hold, quarantine: Entry) -> None:
+        if amount > held.amount:
+            raise UsageError(
+                f"AMOUNT_UAT must be at most the {exact_text(held.amount)} that {hold} holds, got {amount_uat}"
+            )
+        await ledger.settle(hold, judged(quarantine, amount, reason))
+
+    account = asyncio.run(_judge(file, hold, act))
+    click.echo(f"{account} was charged {exact_text(amount)} UAT for {hold}.")
+
+
+@command.command("release")
+@click.argument("file", type=_FILE)
+@click.argument("hold")
+@click.option("--reason", required=True, help="Why nothing is charged; it is kept with the release.")
+def release(file: Path, hold: str, reason: str) -> None:
+    """Give all of a quarantined HOLD of FILE back; what its provider may bill stays as the platform's risk."""
+
+    async def act(ledger: SqliteLedger, held: Hold, quarantine: Entry) -> None:
+        await ledger.release(hold, f"judged: {reason}", (), [risk_of(held, quarantine, reason)])
+
+    account = asyncio.run(_judge(file, hold, act))
+    click.echo(f"{account} was charged nothing for {hold}.")
+
+
+async def _judge(file: Path, hold: str, act: Callable[[SqliteLedger, Hold, Entry], Awaitable[None]]) -> str:
+    """Does something about a hold if it is in quarantine; whose it is. Raises `UsageError`."""
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no such file")
+    ledger = SqliteLedger(file, now_us=lambda: int(now().timestamp() * 1_000_000))
+    try:
+        held = await ledger.find_hold(hold)
+        if held.state != "open":
+            raise UsageError(f"{hold} is {held.state} already; `clawbench ledger holds {file}` lists what is open")
+        if not held.quarantined:
+            raise UsageError(
+                f"{hold} is not in quarantine, so there is nothing to judge: its request ends it, and after a crash "
+                "the next start of `clawbench serve` does"
+            )
+        await act(ledger, held, await ledger.quarantine(hold, {}))
+    except UnknownEntry:
+        raise UsageError(f"{file} has no hold {hold!r}; `clawbench ledger holds {file}` lists what is open") from None
+    except LedgerRefusal as refusal:
+        raise UsageError(f"{hold}: {refusal}") from None
+    finally:
+        await ledger.close()
+    return held.account
 
 
 @command.command("balance")

@@ -129,9 +129,11 @@ async def _billed(ledger_file: Path | None, plan: Plan, prepared: Prepared, **ho
         return
     book = prepared.biller.prices.book
     async with kept_ledger(ledger_file, book, now_us=lambda: int(now().timestamp() * 1_000_000)) as (ledger, recovery):
-        ended = len(recovery.settled) + len(recovery.released)
+        ended = len(recovery.spooled) + len(recovery.settled) + len(recovery.released)
         if ended or recovery.left:
             click.echo(f"{ledger_file}: {ended} holds left open by a crash were ended, {len(recovery.left)} stay open")
+        if recovery.torn:
+            click.echo(f"{ledger_file}.spool: {recovery.torn} lines are torn; what they said was never acknowledged")
         spare = (await ledger.balance(LOCAL_ACCOUNT)).available
         if not spare:
             click.echo(

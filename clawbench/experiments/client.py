@@ -5,19 +5,21 @@ The instants that matter are recorded by the gateway; the client checks that a w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import structs
 
 from clawbench.gateway.recorder import RequestContext
-from clawbench.server.app import EXTENSION, App
-from clawbench.server.asgi import Event, Scope
+from clawbench.server.app import EXTENSION
+from clawbench.server.asgi import Event, Receive, Scope, Send
 from clawbench.types import ChatRequest, Offer
 from clawbench.wires.openai_chat import OpenAIChat
 
 _PATH = "/v1/chat/completions"
 _CLIENT = OpenAIChat()
 _NOBODY = Offer(id="client", provider="openai", model="", upstream_model="", base_url="")
+
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Answer:
@@ -48,7 +50,7 @@ def client_body(request: ChatRequest, model: str) -> bytes:
 
 
 async def ask(
-    app: App, body: bytes, context: RequestContext, *, keep: bool = False, headers: Mapping[str, str] | None = None
+    app: Asgi, body: bytes, context: RequestContext, *, keep: bool = False, headers: Mapping[str, str] | None = None
 ) -> Answer:
     """One chat request, with further `headers`; `keep` holds on to headers and body, for whoever wants to read them."""
     answer = Answer(keep=keep)

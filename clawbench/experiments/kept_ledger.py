@@ -1,7 +1,7 @@
 """A server's ledger on disk: opened and recovered before the first request, its price books kept beside it.
 
-<ledger file>, -wal, -shm, .lock      see billing/ledger/sqlite.py
-<ledger file>.price-books/<sha>.json  every price book that a charge in it cites, as the bytes that its hash is of
+<ledger file>, -wal, -shm, .lock, .spool   see billing/ledger/sqlite.py
+<ledger file>.price-books/<sha>.json       every price book that a charge in it cites, as the bytes that its hash is of
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from clawbench.billing.ledger.protocol import LedgerRefusal
 from clawbench.billing.ledger.recovery import Recovery
 from clawbench.billing.ledger.sqlite import SqliteLedger
 from clawbench.billing.price_book import PriceBook
+from clawbench.billing.tokens import estimated_tokens
 from clawbench.errors import WriteFailed
 
 EXPIRE_EVERY_S: Final = 60.0
@@ -34,6 +35,7 @@ async def kept_ledger(
     ledger = SqliteLedger(path, now_us=now_us)
     try:
         keep_price_book(path, book)
+        estimated_tokens(())  # loads the vocabulary, of which no stream's first note shall wait
         recovery = await ledger.recover()
         expiry = asyncio.get_running_loop().create_task(_expire(ledger))
         try:

@@ -111,6 +111,12 @@ class Attempt:
             return of_counts(self.facts.usage, stream=self._evidence.stream)
         return self._evidence
 
+    def evidence_so_far(self) -> Evidence:
+        """The same for a stream that is under way."""
+        if self._gathered is None or self._wire.name.startswith("litellm:"):
+            return of_counts(self.facts.usage, stream=True)
+        return self._gathered.so_far()
+
     def ending(self) -> Ending:
         """How the attempt ended, for its bill."""
         facts, end = self.facts, self.end

@@ -7,12 +7,14 @@ that decided. What the platform owes for the others is booked beside. Which offe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from clawbench.billing.amounts import usd
 from clawbench.billing.attempt_bills import AttemptBill, Biller
 from clawbench.billing.charge import Terms, charge_pico_uat, terms
+from clawbench.billing.evidence import Evidence
 from clawbench.billing.hold_sizing import HoldSizing
 from clawbench.billing.ledger.protocol import (
     AttemptCost,
@@ -23,13 +25,16 @@ from clawbench.billing.ledger.protocol import (
     Ledger,
     LedgerOverflow,
     LedgerUnavailable,
+    Progress,
     Risk,
+    Spooled,
 )
 from clawbench.billing.meters import stated_meters
-from clawbench.billing.outcomes import Hold
+from clawbench.billing.outcomes import Ending, Hold
 from clawbench.billing.tokens import estimated_tokens
 from clawbench.errors import RequestError
 from clawbench.gateway.attempt import Attempt
+from clawbench.gateway.checkpoints import Checkpoints
 from clawbench.gateway.recorder import RequestContext
 from clawbench.money import exact_text
 from clawbench.types import ChatRequest, Offer
@@ -93,16 +98,27 @@ class OpenHold:
     """One request's money. `bill` each attempt that is over, then `close` once.
 
     `charge_pico_uat` is what the client was charged: None until it is known, and where the hold is kept for somebody to
-    judge.
+    judge. `is_final`: the request has ended in a way after which its id never runs again.
     """
 
-    __slots__ = ("_asked_ttl", "_holds", "_request", "bills", "charge_pico_uat", "held", "id")
+    __slots__ = (
+        "_asked_ttl", "_holds", "_request", "bills", "charge_pico_uat", "checkpoints", "held", "id", "is_final",
+    )  # fmt: skip
 
     def __init__(self, holds: Holds, id: str, held: Hold, request: ChatRequest) -> None:
         self._holds, self.id, self.held, self._request = holds, id, held, request
         self._asked_ttl: str | None = ""
         self.bills: dict[int, AttemptBill] = {}  # by number of the attempt
         self.charge_pico_uat: int | None = None
+        self.is_final = False
+        # What is forgotten with its process needs no note of how far it came.
+        self.checkpoints = Checkpoints(self) if holds.waits else None
+
+    def begun(self, attempt: Attempt) -> Attempt:
+        """An attempt that is about to be sent; the same one."""
+        if self.checkpoints is not None:
+            self.checkpoints.begun(attempt)
+        return attempt
 
     def bill(self, attempt: Attempt) -> AttemptBill:
         """The bill of an attempt that is over, good or bad; what it says of cost and counts goes into the facts."""
@@ -125,7 +141,8 @@ class OpenHold:
     async def close(self, number: int | None, *, model_requested: str, strategy: str = "", surface: str = "") -> None:
         """Ends the hold by the bill of attempt `number`, the last one where that is None; all comes back without."""
         if not self.bills:
-            await self._holds.ledger.release(self.id, "no call was made")
+            with suppress(Spooled):
+                await self._holds.ledger.release(self.id, "no call was made")
             self.charge_pico_uat = 0
             return
         number = max(self.bills) if number is None else number
@@ -140,16 +157,52 @@ class OpenHold:
             surface=surface,
         )
         if bill.outcome == "quarantine":
-            await ledger.quarantine(self.id, derivation, costs, risks)
+            with suppress(Spooled):
+                await ledger.quarantine(self.id, derivation, costs, risks)
+            self.is_final = True
         elif bill.hold == "settled":
             charge = bill.charge_pico_uat or 0
-            await ledger.settle(
-                self.id, Charge(amount=charge, derivation=derivation, evidence=decided.evidence.usage), costs, risks
-            )
-            self.charge_pico_uat = charge
+            with suppress(Spooled):  # as durable as in the ledger: the client gets what it will be charged for
+                await ledger.settle(
+                    self.id, Charge(amount=charge, derivation=derivation, evidence=decided.evidence.usage), costs, risks
+                )
+            self.charge_pico_uat, self.is_final = charge, True
         else:
-            await ledger.release(self.id, bill.reasons[0] if bill.reasons else bill.outcome, costs, risks)
+            with suppress(Spooled):
+                await ledger.release(self.id, bill.reasons[0] if bill.reasons else bill.outcome, costs, risks)
             self.charge_pico_uat = 0
+
+    def foreseen(self, attempt: Attempt, ending: Ending, evidence: Evidence) -> AttemptBill:
+        """The bill of an attempt that is under way, if it ended so now."""
+        facts = attempt.facts
+        return self._holds.biller.bill(
+            facts.offer,
+            ending,
+            evidence,
+            at_s=self._holds.epoch_s + facts.t_dispatch_s,
+            model=None,
+            hold=self.held,
+            asked_ttl=self._ttl(facts.offer.dialect),
+        )
+
+    def checkpoint(self, foreseen: Mapping[int, AttemptBill], delivering: int | None) -> None:
+        """Notes what a crash from now on leaves to be booked, with the bills of the attempts that are under way.
+
+        `delivering` is the one whose output the client is getting; None: nobody has got any.
+        """
+        then = OpenHold(self._holds, self.id, self.held, self._request)
+        then.bills = {**self.bills, **foreseen}
+        costs, risks = then._owed(-1 if delivering is None else delivering)
+        charge = None
+        if delivering is not None:
+            decided = foreseen[delivering]
+            derivation = self._holds.biller.derivation(
+                decided, model_requested=self._request.model, attempts=len(then.bills)
+            )
+            charge = Charge(
+                amount=decided.bill.charge_pico_uat or 0, derivation=derivation, evidence=decided.evidence.usage
+            )
+        self._holds.ledger.checkpoint(self.id, Progress(charge=charge, costs=tuple(costs), risks=tuple(risks)))
 
     def _owed(self, decided: int) -> tuple[list[AttemptCost], list[Risk]]:
         """What providers bill for the attempts, and what they may bill; of attempt `decided` a derivation says more."""
@@ -250,10 +303,12 @@ def _duplicate(error: DuplicateRequest) -> RequestError:
             param="idempotency-key",
         )
     state = "is still running" if error.reason == "running" else "has been answered and charged"
+    named = "" if error.entry is None else f" (transaction {error.entry})"
     return RequestError(
-        f"The request with this idempotency key {state}; it is not run again.",
+        f"The request with this idempotency key {state}{named}; it is not run again.",
         status=409,
         code="request_conflict",
         type="invalid_request_error",
         param="idempotency-key",
+        extra={} if error.entry is None else {"transaction": error.entry},
     )

@@ -213,7 +213,7 @@ class Gateway:
         facts = AttemptFacts(offer=offer, number=len(asked.trace.attempts), cause=cause, t_dispatch_s=now_s)
         asked.trace.attempts.append(facts)
         lease = self.router.dispatched(offer.id, at_s=now_s, expires_s=asked.deadline_s + LEASE_GRACE_S)
-        return Attempt(self.wire_for(offer), facts, lease)
+        return asked.hold.begun(Attempt(self.wire_for(offer), facts, lease))
 
     async def _run(self, attempt: Attempt, asked: Asked) -> Reply:
         """One attempt, up to a whole answer or to the first output of a stream."""
@@ -293,6 +293,7 @@ class Gateway:
             strategy=asked.trace.decisions[-1].strategy,
             attempts=len(asked.trace.attempts),
             cost_pico_usd=asked.trace.cost_pico_usd,
+            hold=asked.hold,
         )
 
     async def _stream_done(self, attempt: Attempt, asked: Asked, is_gone: bool) -> None:

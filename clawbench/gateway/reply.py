@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from msgspec import Struct
 
 from clawbench.gateway.attempt import Attempt
+from clawbench.gateway.holds import OpenHold
 from clawbench.types import Completion, Delta, Offer, StreamEnd, Usage
 
 
@@ -18,6 +19,7 @@ class Served(Struct, frozen=True, kw_only=True):
     strategy: str
     attempts: int
     cost_pico_usd: int | None  # None while a stream is under way, or where a price or count is unknown
+    hold: OpenHold  # the request's money
 
 
 class CompletionReply(Struct, frozen=True):
@@ -62,8 +64,10 @@ class StreamReply:
 
     async def batches(self) -> AsyncIterator[list[Delta]]:
         """The deltas, one list for each wake-up of the loop."""
+        checkpoints = self.served.hold.checkpoints
+        batches = self._attempt.batches() if checkpoints is None else checkpoints.noted(self._attempt)
         try:
-            async for deltas in self._attempt.batches():
+            async for deltas in batches:
                 yield deltas
         except GeneratorExit:
             raise

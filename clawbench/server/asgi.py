@@ -63,9 +63,13 @@ async def send_json(
     send: Send, body: bytes, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
 ) -> None:
     """A whole JSON answer."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [JSON_TYPE, length, *(headers or [])]})
+    await send({"type": "http.response.start", "status": status, "headers": json_headers(body, headers or [])})
     await send({"type": "http.response.body", "body": body})
+
+
+def json_headers(body: bytes, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """All headers of a JSON answer, from those that are its own."""
+    return [JSON_TYPE, (b"content-length", str(len(body)).encode()), *headers]
 
 
 def _refused(status: int, message: str, code: str) -> RequestError:

@@ -17,7 +17,8 @@ from clawbench.gateway.pipeline import Gateway
 from clawbench.gateway.recorder import RequestContext
 from clawbench.gateway.reply import CompletionReply, Served, StreamReply
 from clawbench.money import usd_text
-from clawbench.server.asgi import Receive, Scope, Send, header, read_body, send_json
+from clawbench.server.asgi import Receive, Scope, Send, header, json_headers, read_body, send_json
+from clawbench.server.replays import Gathered, Replays
 from clawbench.wires.openai_chat import OpenAIChat, parse_body
 from clawbench.wires.openai_chat_compose import StreamEncoder
 
@@ -35,12 +36,17 @@ class Chat:
     def __init__(self, gateway: Gateway, clock: Clock, *, epoch_s: int) -> None:
         self._gateway, self._clock, self._epoch_s = gateway, clock, epoch_s
         self._wire = OpenAIChat()
+        self._replays = Replays(clock)
 
     async def post(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """One chat request. Raises `RequestError` as long as nothing has been sent."""
         try:
             body = await read_body(scope, receive)
             context = _named(scope, body, context)
+            kept = self._replays.find(context)
+            if kept is not None:  # nothing is held, called, charged or recorded
+                await kept.send(send)
+                return
             request = parse_body(body)
         except RequestError as error:
             self._gateway.rejected(error, context)
@@ -52,8 +58,10 @@ class Chat:
             completion = structs.replace(
                 reply.completion, id=completion_id, created=created, model=reply.served.offer.model
             )
-            composed = self._wire.compose(completion)
-            await send_json(send, composed.body, headers=_headers(reply.served, cost_known=True))
+            composed, headers = self._wire.compose(completion), _headers(reply.served, cost_known=True)
+            if context.body_sha256 and reply.served.hold.is_final:
+                self._replays.keep(context, json_headers(composed.body, headers), composed.body)
+            await send_json(send, composed.body, headers=headers)
             return
         encoder = StreamEncoder(
             id=completion_id,
@@ -61,7 +69,8 @@ class Chat:
             created=created,
             include_usage=request.include_usage,
         )
-        await _stream(reply, encoder, context, receive, send, watch=not _in_process(scope))
+        replays = self._replays if context.body_sha256 else None
+        await _stream(reply, encoder, context, receive, send, watch=not _in_process(scope), replays=replays)
 
 
 def _named(scope: Scope, body: bytes, context: RequestContext) -> RequestContext:
@@ -88,13 +97,21 @@ def _in_process(scope: Scope) -> bool:
 
 
 async def _stream(
-    reply: StreamReply, encoder: StreamEncoder, context: RequestContext, receive: Receive, send: Send, *, watch: bool
+    reply: StreamReply,
+    encoder: StreamEncoder,
+    context: RequestContext,
+    receive: Receive,
+    send: Send,
+    *,
+    watch: bool,
+    replays: Replays | None,
 ) -> None:
     """Headers, frames, end; a stream that breaks ends with an error frame, never with silence.
 
     When the client leaves, the rest of the answer is read for its bill, as long as there is place and time for it.
+    Where `replays` are to keep the answer, it is composed to its end, so that a client which lost it gets all of it.
     """
-    watcher = None
+    watcher, gathered = None, None if replays is None else Gathered()
     try:
         async with asyncio.timeout(None) as until:
             if watch:
@@ -104,18 +121,24 @@ async def _stream(
             held = encoder.open()
             try:
                 async for deltas in reply.batches():
-                    if reply.is_gone:
+                    if reply.is_gone and gathered is None:
                         continue
-                    frames = encoder.feed(deltas)
-                    if frames or held:
-                        await send({"type": "http.response.body", "body": held + frames, "more_body": True})
+                    frames = held + encoder.feed(deltas)
                     held = b""
+                    if gathered is not None:
+                        gathered.add(frames)
+                    if frames and not reply.is_gone:
+                        await send({"type": "http.response.body", "body": frames, "more_body": True})
             except RequestError as error:
                 last = encoder.fail(
                     error.message, code=error.code, type=error.type, request_id=context.request_id, usage=reply.usage
                 )
             else:
                 last = encoder.finish(structs.replace(reply.end, usage=reply.usage))
+            if replays is not None and gathered is not None and reply.served.hold.is_final:
+                gathered.add(held + last)
+                if gathered.body is not None:
+                    replays.keep(context, headers, gathered.body)
             if not reply.is_gone:
                 await send({"type": "http.response.body", "body": held + last})
     except TimeoutError:

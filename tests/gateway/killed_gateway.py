@@ -31,6 +31,7 @@ from clawbench.gateway.records import NullWriter
 from clawbench.money import PICO
 from clawbench.routing.router import Router
 from clawbench.server.app import App
+from clawbench.server.asgi import Event, Receive, Scope, Send
 from clawbench.types import HttpCall
 from clawbench.wires import wire_for
 from tests.billing.ledger.kill_loop import Ack, Started
@@ -38,6 +39,10 @@ from tests.billing.ledger.ledgers import NOON_US
 from tests.lab import Played, ScriptedTransport, chat, completion, error, offer, streamed
 
 CLIENTS = 8
+NEVER_S = 1e6
+STOPS = "stops"
+STOPPING_MAX = 200  # answers of a process that never come to their end
+WORDS = ("Alpha", " beta", " gamma", " delta", " epsilon")
 OFFERS = (offer("a", price=(2, 3), max_output_tokens=50), offer("b", price=(2, 3), max_output_tokens=50))
 PRICE = {"prompt_tokens": 2_000_000, "completion_tokens": 3_000_000}
 
@@ -58,15 +63,30 @@ def start_gateway(folder: Path) -> Callable[[int], Started]:
 
 
 def played(call: HttpCall) -> Played:
-    """A provider that answers at once, and fails now and then."""
-    chance = random.Random(call.body)
+    """A provider that answers at once and fails now and then; where a client asks for it, its answer stops halfway."""
+    chance, stops = random.Random(call.body), STOPS.encode() in call.body
     if chance.random() < 0.1:
         return error(500, "server_error")
-    return streamed(*"abcde", first_s=0.0, every_s=0.0) if call.stream else completion(at_s=0.0)
+    if not call.stream:
+        return completion(at_s=NEVER_S if stops else 0.0)
+    answer = streamed(*WORDS, first_s=0.0, every_s=0.0)
+    if stops:
+        place = chance.randrange(len(WORDS))
+        answer.chunks = [(NEVER_S if at >= place else 0.0, data) for at, (_, data) in enumerate(answer.chunks)]
+    return answer
+
+
+def delivered(body: str) -> str:
+    """The text in the frames of a stream so far."""
+    frames = [json.loads(line[6:]) for line in body.split("\n\n") if line.startswith("data: {")]
+    return "".join(choice["delta"].get("content") or "" for frame in frames for choice in frame["choices"])
 
 
 async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> None:
-    """Clients without end; `told` is called with the charge of each whole answer that one of them has got."""
+    """Clients without end; `told` is called with the charge of each whole answer that one of them has got.
+
+    One of them also asks for answers that stop: of these `told` is called with the text at each piece.
+    """
     ticks = count(NOON_US)
     ledger = SqliteLedger(path, now_us=lambda: next(ticks))
     await ledger.recover()
@@ -83,6 +103,23 @@ async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> 
         holds=holds,
     )
     app = App(gateway, ids=lambda: "unused", epoch_s=NOON_US // 1_000_000)
+    stopped = list[asyncio.Task[None]]()
+
+    async def stopping(name: str, *, stream: bool) -> None:
+        body = msgspec.json.encode(chat(stream=stream, text=name))
+        text = ""
+
+        async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+            async def read(event: Event) -> None:
+                nonlocal text
+                await send(event)
+                if event["type"] == "http.response.body":
+                    text += delivered(event["body"].decode())
+                    told("delivered", f"local/{name}/1", text)
+
+            await app(scope, receive, read)
+
+        await ask(reading, body, RequestContext(request_id=name, draw_key=name))
 
     async def client(number: int) -> None:
         for call in count():
@@ -96,6 +133,9 @@ async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> 
                 found = json.loads(text if call % 2 else text.split("data: ")[-2])["usage"]
                 charge = sum(found[key] * rate for key, rate in PRICE.items())
                 told("settle", f"local/{name}/1", str(charge))
+            if number == 0 and call % 3 == 0 and len(stopped) < STOPPING_MAX:
+                name = f"{STOPS}-{run}-{call}"
+                stopped.append(asyncio.create_task(stopping(name, stream=call % 2 == 0)))
 
     await asyncio.gather(*(client(number) for number in range(CLIENTS)))
 

@@ -43,6 +43,7 @@ from clawbench.billing.ledger.protocol import (
     Risk,
     UnknownEntry,
 )
+from clawbench.billing.ledger.quarantines import UNJUDGED, overdue
 from clawbench.billing.ledger.state import State, hold_of
 from clawbench.money import INT64_MAX
 
@@ -178,16 +179,21 @@ class Books:
         return self._append(self._time(), Line("checkpoint", held.account, hold_id, (), detail, texts))
 
     def expire(self) -> list[Entry]:
-        """All holds beyond their time, quarantined ones excepted."""
+        """All holds beyond their time; quarantined ones are released after a longer one."""
         now_us = self._time()
         due = [held for held in self.state.open.values() if not held.quarantined and held.expires_at_us <= now_us]
-        entries = []
+        entries = self.release_unjudged()
         for held in due:
             detail = {"key_id": held.key_id, "request_id": held.request_id}
             line = Line("expire", held.account, held.id, postings.release(held.account, held.amount), detail)
             entries.append(self._append(now_us, line))
             self._forget(held.id)
         return entries
+
+    def release_unjudged(self) -> list[Entry]:
+        """The quarantined holds that nobody has judged in time."""
+        late = overdue(self.state, self._archive, self._time())
+        return [self.release(held.id, UNJUDGED, (), [risk]) for held, risk in late]
 
     def adjust(self, seq: int, amount: int, reason: str) -> Entry:
         """Cites a charge; what was charged for it in all never becomes negative."""
@@ -252,7 +258,8 @@ class Books:
         if last.state == "open":
             raise DuplicateRequest("running", last.request_id)
         if last.state == "settled":
-            raise DuplicateRequest("settled", last.request_id)
+            settled = self._archive.ending(last.id)
+            raise DuplicateRequest("settled", last.request_id, None if settled is None else settled.seq)
         return last.attempt + 1
 
     def _check_limits(self, key_id: str, amount: int, at_us: int) -> None:

@@ -33,10 +33,18 @@ class InsufficientCredits(LedgerRefusal):
 
 
 class DuplicateRequest(LedgerRefusal):
-    """A request id that is running, was settled, or belongs to another body; `reason` says which."""
+    """A request id that is running, was settled, or belongs to another body; `reason` says which.
 
-    def __init__(self, reason: Literal["running", "settled", "other_body", "other_amount"], what: str) -> None:
-        self.reason = reason
+    `entry` is the number of the entry that settled it, None where nothing has.
+    """
+
+    def __init__(
+        self,
+        reason: Literal["running", "settled", "other_body", "other_amount"],
+        what: str,
+        entry: int | None = None,
+    ) -> None:
+        self.reason, self.entry = reason, entry
         super().__init__(f"{what}: {reason.replace('_', ' ')}")
 
 
@@ -69,6 +77,11 @@ class Unwritable(LedgerRefusal):
 
 class LedgerUnavailable(LedgerRefusal):
     """The ledger cannot write now, or is closed. Whether an operation under way was done, its next start finds out."""
+
+
+class Spooled(LedgerUnavailable):
+    """The ledger cannot write now; how the hold ends is durable beside it, and is booked later, at its next start
+    at the latest. Nothing more is to be done for it."""
 
 
 class LedgerFileError(UsageError):
@@ -232,11 +245,11 @@ class Ledger(Protocol):
         costs: Sequence[AttemptCost] = (),
         risks: Sequence[Risk] = (),
     ) -> Entry:
-        """Keeps a hold open, exempt from expiry, until somebody settles or releases it."""
+        """Keeps a hold open until somebody settles or releases it, for 72 hours. Again: the same entry."""
         ...
 
     async def expire(self) -> Sequence[Entry]:
-        """Gives back what is held beyond its time."""
+        """Gives back what is held beyond its time; what is in quarantine after 72 hours, as a risk."""
         ...
 
     async def adjust(self, seq: int, amount: int, reason: str) -> Entry:

@@ -5,7 +5,8 @@
     …
     await ledger.close()                      writes what is queued; the next start is then quick
 
-Beside the file stand `-wal` and `-shm`, which belong to it, and `.lock`. Other processes may read (`reader.py`).
+Beside the file stand `-wal` and `-shm`, which belong to it, and `.lock`; `.spool` too, after it could not be written
+(`spool.py`). Other processes may read (`reader.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from clawbench.billing.ledger.protocol import (
     Risk,
 )
 from clawbench.billing.ledger.reader import read_page
-from clawbench.billing.ledger.recovery import Recovery, recover
+from clawbench.billing.ledger.recovery import QUARANTINED, Recovery, recover
+from clawbench.billing.ledger.spool import Spool
 from clawbench.billing.ledger.store import Store
 from clawbench.billing.ledger.writer import Counts, Writer
 
@@ -55,9 +57,10 @@ class SqliteLedger:
     ) -> None:
         self.path = Path(path)
         self._store = Store(self.path, failpoint)
+        self._spool = Spool(self.path.with_name(f"{self.path.name}.spool"), failpoint)
         ownership = Ownership(self.path)
         try:
-            self._writer = Writer(self._store, ownership, now_us, key_limits, retry_s)
+            self._writer = Writer(self._store, self._spool, ownership, now_us, key_limits, retry_s)
         except BaseException:
             ownership.release()
             raise
@@ -79,7 +82,11 @@ class SqliteLedger:
 
     async def recover(self, risks_of: Callable[[Hold], Sequence[Risk]] | None = None) -> Recovery:
         """Ends what a crash has left open; see `recovery.py`. To be called once, before any hold."""
-        return await self._do(recover, self._store.checkpoint_of, risks_of)
+        endings, torn = await asyncio.to_thread(self._spool.read)
+        recovery = await self._do(recover, self._store.checkpoint_of, risks_of, endings, torn)
+        if all(reason == QUARANTINED for _, reason in recovery.left):
+            await asyncio.to_thread(self._spool.remove)
+        return recovery
 
     async def close(self) -> None:
         """Writes everything that was asked for, then lets go of the file; harmless when called twice."""
@@ -114,6 +121,10 @@ class SqliteLedger:
         risks: Sequence[Risk] = (),
     ) -> Entry:
         return await self._do(Books.quarantine, hold, evidence, costs, risks)
+
+    async def find_hold(self, hold: str) -> Hold:
+        """A hold with its state, open or not. Raises `UnknownEntry`."""
+        return await self._do(Books.find_hold, hold)
 
     async def expire(self) -> Sequence[Entry]:
         return await self._do(Books.expire)

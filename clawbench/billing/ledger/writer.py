@@ -5,7 +5,8 @@ opens one, so that credit is back before it is asked for. An answer, a refusal t
 
 A commit that fails has an unknown result. The overlay is dropped, the file opened anew, and the last entry of the batch
 looked up: either it is there, and so is the whole batch, or none of it is, and the batch is decided again. While the
-file cannot be written, what ends a hold waits and is tried again; everything else is refused.
+file cannot be written, what ends a hold is written to the spool, so that nobody waits for it any more, and is tried
+again; where that fails too it waits. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from clawbench.billing.ledger.protocol import (
     LedgerFileError,
     LedgerRefusal,
     LedgerUnavailable,
+    Spooled,
     Unwritable,
 )
+from clawbench.billing.ledger.spool import Spool, SpooledEnding, line_of
 from clawbench.billing.ledger.store import Store
 
 BATCH_MAX: Final = 1024
@@ -72,17 +75,19 @@ class Writer:
     def __init__(
         self,
         store: Store,
+        spool: Spool,
         ownership: Ownership,
         now_us: Callable[[], int],
         key_limits: Callable[[str], KeyLimit | None],
         retry_s: float,
     ) -> None:
-        self._store, self._ownership, self._retry_s = store, ownership, retry_s
+        self._store, self._spool, self._ownership, self._retry_s = store, spool, ownership, retry_s
         self._now_us, self._key_limits = now_us, key_limits
         self._books = Books(now_us, store, state=store.open(), key_limits=key_limits)
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
         self._urgent, self._later = deque[Operation](), deque[Operation]()
         self._under_way: list[Operation] = []
+        self._spooled = set[asyncio.Future[Any]]()  # whose endings are in the spool
         self._door = threading.Lock()  # nothing is submitted behind the last look into the queue
         self._closing = threading.Event()
         self.counts = Counts()
@@ -118,21 +123,24 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        reason: object = "it was closed"
+        reason, is_mistake = "it was closed", False
         try:
             while batch := self._take():
                 self._under_way = batch
                 self._work(batch)
+                self._under_way = []
                 self._mend()
             with suppress(*_FAILURES):
                 self._store.close(self._books.state)
         except BaseException as error:  # something of ours broke: nobody may wait for ever
-            reason = repr(error)
+            reason, is_mistake = repr(error), isinstance(error, Exception)
         self._store.drop()
         self._ownership.release()
         with self._door:
             self.closed = True
         self._gather()
+        if is_mistake:
+            self._save()
         self._refuse((*self._under_way, *self._urgent, *self._later), f"the ledger has ended: {reason}")
 
     def _take(self) -> list[Operation]:
@@ -179,6 +187,7 @@ class Writer:
                     batch = batch if tries < _TRIES else self._still_waiting(batch, error)
                     continue
             self.broken = False
+            self._spooled.clear()
             self._count(len(batch), entries)
             self._deliver(answers)
             return
@@ -243,7 +252,24 @@ class Writer:
         self._gather()
         self._refuse(self._later, f"the ledger cannot write: {error}")
         self._later.clear()
+        self._save()
         return not self._closing.wait(self._retry_s)
+
+    def _save(self) -> None:
+        """Writes the endings of holds that wait to the spool, and says so to those who wait for them."""
+        saved, lines = list[Operation](), list[bytes]()
+        for each in (*self._under_way, *self._urgent):
+            if each.future is None or each.future in self._spooled:
+                continue
+            with suppress(TypeError, ValueError, OverflowError):  # what no line can state, the books refuse as well
+                if ending := _ending(each):
+                    lines.append(line_of(ending))
+                    saved.append(each)
+        if saved:
+            with suppress(OSError):
+                self._spool.add(b"".join(lines))
+                self._spooled.update(each.future for each in saved if each.future)
+                self._deliver([_Answer(each, None, Spooled("the ledger cannot write at present")) for each in saved])
 
     def _still_waiting(self, batch: Sequence[Operation], error: Exception) -> list[Operation]:
         """What of a batch that is not on disk is tried again; the rest is refused."""
@@ -291,3 +317,18 @@ class Writer:
             elif isinstance(value, Hold) and operation.call is Books.hold:
                 # Whoever asked has gone meanwhile, and nobody else knows of the hold.
                 self.note(Books.release, (value.id, "nobody waits for it", (), ()))
+
+
+def _ending(operation: Operation) -> SpooledEnding | None:
+    """What the spool keeps of an operation; None where it ends no hold."""
+    call, args = operation.call, operation.args
+    if call is Books.settle:
+        hold, charge, costs, risks = args
+        return SpooledEnding(call="settle", hold=hold, charge=charge, costs=tuple(costs), risks=tuple(risks))
+    if call is Books.release:
+        hold, reason, costs, risks = args
+        return SpooledEnding(call="release", hold=hold, reason=reason, costs=tuple(costs), risks=tuple(risks))
+    if call is Books.quarantine:
+        hold, evidence, costs, risks = args
+        return SpooledEnding(call="quarantine", hold=hold, evidence=evidence, costs=tuple(costs), risks=tuple(risks))
+    return None

@@ -91,9 +91,10 @@ class Failpoints:
         self._named.add(step)
         self._error = error
 
-    def disarm(self) -> None:
+    def disarm(self, *, but: str = "") -> None:
+        """No step fails any more, `but` that one if it did by name."""
         self._from = self._until = 0
-        self._named.clear()
+        self._named.intersection_update({but})
 
     def __call__(self, step: str) -> None:
         self.steps.append(step)

@@ -102,6 +102,22 @@ async def test_the_same_request_id_in_two_accounts_is_two_requests_even_with_sla
     assert len(ids) == 5
 
 
+async def test_a_quarantined_hold_that_nobody_judges_for_72_hours_comes_back_as_the_platforms_risk(a: Kept) -> None:
+    hold = await a.hold()
+    a.clock.now_us += MINUTE_US
+    await a.ledger.quarantine(hold.id, {"provider": "p", "usage": "NaN"})
+    a.clock.now_us += 3 * DAY_US - 1
+    assert await a.ledger.expire() == []
+    assert (await a.balance()).held == 100
+    a.clock.now_us += 1
+    (entry,) = await a.ledger.expire()
+    assert (entry.kind, entry.detail["reason"]) == ("release", "nobody judged it within 72 hours")
+    assert await a.balance() == Balance(available=1000, held=0, shortfall=0)
+    (risk,) = prove(a.log()).open_risks
+    assert (risk.attempt_id, risk.provider, risk.amount) == (f"{hold.id}/quarantine", "p", 100)
+    assert await a.ledger.expire() == []
+
+
 async def test_holds_expire_at_their_time_and_quarantined_ones_do_not(a: Kept) -> None:
     keeps, gone = await a.hold(request="kept"), await a.hold(request="gone")
     evidence = await a.ledger.quarantine(keeps.id, {"usage": "NaN"})

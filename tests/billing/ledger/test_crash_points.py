@@ -124,7 +124,8 @@ async def test_while_the_disk_fails_holds_are_refused_and_a_settle_waits_until_i
     with pytest.raises(LedgerUnavailable):
         await ledger.top_up("a", "second", 1)
     assert not settling.done()
-    failpoints.disarm()
+    failpoints.fail_at("spool", FULL)
+    failpoints.disarm(but="spool")
     assert (await settling).kind == "settle"
     assert (await ledger.hold("a", "k", "r2", "b", 100, NOON_US * 2)).attempt == 1
     await ledger.close()

@@ -309,6 +309,24 @@ async def test_recovery_asks_what_a_provider_may_bill_and_leaves_quarantined_hol
     assert [hold.quarantined for hold in proof.open_holds] == [True]
 
 
+async def test_a_start_releases_what_nobody_has_judged_for_72_hours(tmp_path: Path) -> None:
+    async with kept("sqlite", tmp_path) as a:
+        for name in ("old", "new"):
+            hold = await a.hold(request=name)
+            await a.ledger.quarantine(hold.id, {"provider": "p"})
+            a.clock.now_us += 3_600_000_000
+    ledger = SqliteLedger(tmp_path / "ledger.db", now_us=lambda: NOON_US + 72 * 3_600_000_000)
+    recovery = await ledger.recover()
+    await ledger.close()
+    assert [entry.ref for entry in recovery.released] == ["a/old/1"]
+    assert recovery.left == (("a/new/1", "quarantined"),)
+    proof = prove(read_entries(ledger.path))
+    assert proof.sound
+    assert [(risk.attempt_id, risk.provider, risk.amount) for risk in proof.open_risks] == [
+        ("a/old/1/quarantine", "p", 100)
+    ]
+
+
 async def test_settles_go_before_the_holds_that_wait_with_them_and_all_share_a_commit(tmp_path: Path) -> None:
     gate, waits = threading.Event(), threading.Event()
 
