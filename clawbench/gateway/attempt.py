@@ -7,7 +7,8 @@ returns there. Every method raises `UpstreamError` only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
 
 from msgspec import structs
 
@@ -22,18 +23,21 @@ from clawbench.types import ChatRequest, Chunk, Completion, Delta, HttpReply, St
 from clawbench.wires.gemini_reply import PROMPT_BLOCKED
 from clawbench.wires.protocol import StreamDecoder, Wire
 
+_MANY: Final = 8  # chunks that came together, as they do from a recording: read at once where the dialect can
+
 
 class Attempt:
     """Call `send`, then `completion`, or `open_stream` and `batches`. `facts` holds what is known so far."""
 
     __slots__ = (
         "_arrivals", "_broken", "_completion", "_decoder", "_delivered", "_early", "_evidence", "_gathered",
-        "_idle_timeout_s", "_lost", "_reply", "_wire", "end", "facts", "failure", "lease",
+        "_idle_timeout_s", "_lost", "_read_texts", "_reply", "_wire", "end", "facts", "failure", "lease",
     )  # fmt: skip
 
     _reply: HttpReply
     _arrivals: AsyncIterator[Sequence[Chunk]]
     _decoder: StreamDecoder
+    _read_texts: Callable[[Sequence[bytes]], list[Delta]] | None  # see `wires.protocol.TextDecoder`
 
     def __init__(self, wire: Wire, facts: AttemptFacts, lease: Lease) -> None:
         self._wire, self.facts, self.lease = wire, facts, lease
@@ -74,6 +78,7 @@ class Attempt:
     async def open_stream(self, *, idle_timeout_s: float) -> None:
         """Reads up to the first output, or to the end of an answer that has none; gaps are watched from there on."""
         self._decoder = self._wire.stream()
+        self._read_texts = getattr(self._decoder, "texts", None)
         self._gathered = StreamEvidence(self._wire.name)
         while self.facts.t_first_token_s is None:
             deltas = await self._next()
@@ -199,8 +204,13 @@ class Attempt:
         assert gathered is not None
         delivered = self._delivered
         first_s, last_s = facts.t_first_token_s, facts.t_last_token_s
+        data = [chunk.data for chunk in arrived]
         deltas: list[Delta] = []
-        for chunk in arrived:
+        if len(arrived) >= _MANY and self._read_texts is not None and (texts := self._read_texts(data)):
+            deltas += texts
+            delivered += [delta.content for delta in texts if delta.content]
+            first_s, last_s = first_s or arrived[0].t_s, arrived[len(texts) - 1].t_s
+        for chunk in arrived[len(deltas) :] if deltas else arrived:
             found = feed(chunk.data)
             for delta in found:
                 if delta.content:
@@ -213,7 +223,7 @@ class Attempt:
                 if first_s is None:
                     first_s = last_s
             deltas += found
-        gathered.feed_all([chunk.data for chunk in arrived])
+        gathered.feed_all(data)
         facts.chunks += len(arrived)
         facts.t_first_token_s, facts.t_last_token_s, facts.t_end_s = first_s, last_s, arrived[-1].t_s
         if deltas and deltas[-1].error is not None:

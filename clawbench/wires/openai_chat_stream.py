@@ -7,6 +7,7 @@ wins. Knows nothing of what a client is sent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from clawbench.errors import UpstreamError
@@ -21,7 +22,7 @@ from clawbench.wires.openai_chat_reply import (
     tool_piece,
     unreadable,
 )
-from clawbench.wires.openai_chat_text import MISSES_MAX, plain_text
+from clawbench.wires.openai_chat_text import MISSES_MAX, plain_text, plain_texts
 from clawbench.wires.sse import EVENT_BYTES_MAX, SseSplitter
 from clawbench.wires.tolerant_json import NotJson, loads
 
@@ -103,6 +104,13 @@ class OpenAIChatStream:
             message = f"A stream event has more than {self._event_bytes_max:,} bytes."
             self._fail(UpstreamError(message, outcome="too_large"), out)
         return out
+
+    def texts(self, chunks: Sequence[bytes]) -> list[Delta]:
+        """See `StreamDecoder.texts`."""
+        if self._failed or self._done or not self._quick or not self._splitter.takes(max(map(len, chunks))):
+            return []
+        found = plain_texts(chunks)
+        return found if self._open.issuperset([delta.index for delta in found]) else []
 
     def finish(self) -> StreamEnd:
         """What is known at the end of the body."""
@@ -197,8 +205,7 @@ class OpenAIChatStream:
                 out.append(Delta(usage=usage))
         if self._id is None or self._model is None:
             self._name(chunk)
-        else:
-            self._quick = self._misses < MISSES_MAX
+        self._quick = self._id is not None and self._model is not None and self._misses < MISSES_MAX
         return True
 
     def _choice(self, choice: dict[str, Any], out: list[Delta]) -> bool:

@@ -6,6 +6,7 @@ whatever does not fit exactly is left to that walk (`openai_chat_stream.py`), wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,7 +47,10 @@ class _Event(Struct, gc=False):
     timings: None = None
 
 
+_BRACKETS: Final = 4  # that every event has at least: itself, its choices, the choice, its delta
+
 _read: Final = msgspec.json.Decoder(_Event).decode
+_read_lines: Final = msgspec.json.Decoder(_Event).decode_lines
 
 
 def plain_text(event: bytes) -> Delta | None:
@@ -59,12 +63,40 @@ def plain_text(event: bytes) -> Delta | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     content = choice.delta.content
-    # What the types skip is not looked at by them: neither its depth nor its encoding.
-    if not content or event.count(b"{") + event.count(b"[") > DEPTH_MAX:
-        return None
-    if (event.find(92) >= 0 and b"\\ud" in event) or not (event.isascii() or _is_utf8(event)):
+    if not content or _has_hidden(event, 1):
         return None
     return Delta(index=choice.index, content=content) if choice.index else Delta(content=content)
+
+
+def plain_texts(chunks: Sequence[bytes]) -> list[Delta]:
+    """The pieces of text that the first of these chunks are, one each; as many as lie before what ends a stream.
+
+    Empty where one of them is anything else, or anything more: then each has to be looked at by itself.
+    """
+    count = len(chunks)
+    while count and (b'"content":' not in chunks[count - 1] or b'"content":""' in chunks[count - 1]):
+        count -= 1
+    lines = [data[6:-2] for data in chunks[:count] if data[:7] == b"data: {" and data[-3:] == b"}\n\n"]
+    events = b"\n".join(lines)
+    if not lines or len(lines) < count or events.count(b"\n") >= count or events.find(13) >= 0:
+        return []
+    try:
+        # Each line begins with { and ends with }, so that none can go on in the next: that would need a comma between.
+        read = _read_lines(events)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    if len(read) != count or _has_hidden(events, count):
+        return []
+    choices = [event.choices[0] for event in read]
+    found = [Delta(index=each.index, content=each.delta.content) for each in choices if each.delta.content]
+    return found if len(found) == count else []
+
+
+def _has_hidden(events: bytes, count: int) -> bool:
+    """Whether what the types skip may be too deep, or no proper text; they do not look at it."""
+    if events.count(b"{") + events.count(b"[") > DEPTH_MAX + _BRACKETS * (count - 1):
+        return True
+    return (events.find(92) >= 0 and b"\\ud" in events) or not (events.isascii() or _is_utf8(events))
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -8,7 +8,7 @@ Every method raises `UpstreamError` for what a provider did wrong, and nothing e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -26,6 +26,17 @@ class StreamDecoder(Protocol):
 
     def finish(self) -> StreamEnd:
         """Call once, when the body has ended; `complete` is False when it was cut."""
+        ...
+
+
+class TextDecoder(StreamDecoder, Protocol):
+    """A decoder that can read many chunks of plain text at once; who has no `texts` is fed each."""
+
+    def texts(self, chunks: Sequence[bytes]) -> list[Delta]:
+        """The deltas of the first of these chunks, one each, as `feed` would give them; feed it the others.
+
+        As many as are nothing but text, which may be none of them.
+        """
         ...
 
 

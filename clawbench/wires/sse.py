@@ -87,9 +87,12 @@ class SseSplitter:
             and data[-1] == 10
             and data[:6] == b"data: "
             and data.find(13) < 0
-            and len(data) - 2 <= self._bytes_max
-            and not (self._held or self._data or self._name or self._after_cr)
+            and self.takes(len(data) - 2)
         )
+
+    def takes(self, length: int) -> bool:
+        """Whether nothing is held, and an event of so many bytes is not too long."""
+        return length <= self._bytes_max and not (self._held or self._data or self._name or self._after_cr)
 
     def unfinished(self) -> SseEvent | None:
         """The event that the body ended in, None if it ended between events. A line without an end is part of it."""

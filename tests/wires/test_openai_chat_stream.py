@@ -396,3 +396,26 @@ def test_an_event_is_read_the_same_alone_in_its_chunk_and_among_others(event: by
     expected = shown(whole.feed(b"".join(events)))
     assert shown(delta for event in events for delta in single.feed(event)) == expected
     assert ended(single) == ended(whole)
+
+
+HALVES = [  # unreadable each, and together what two events would be
+    (b'data: {"choices":[{"delta":{"content":"x"}}]}{"a":[{}\n\n', b'data: {}],"choices":[{"delta":{"content":"x"}}]}\n\n'),
+    (b'data: {"choices":[{"delta":{"content":"x"}}]},{"a":{}\n\n', b'data: {"choices":[{"delta":{"content":"x"}}]}}\n\n'),
+    (b'data: {"choices":[{"delta":{"content":"x"}}]}{"choices":[{"delta":{"content":"y"}}]}\n\n', raw(said())),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd", [*[(event,) for event in EVENTS], *HALVES, (raw(said(), ',"a":' + "[" * 62 + "]" * 62),)]
+)
+@pytest.mark.parametrize("behind", [0, 3])
+def test_many_chunks_at_once_are_read_as_each_by_itself(odd: tuple[bytes, ...], behind: int) -> None:
+    chunks = [raw(said(f'"{number}"')) for number in range(9)] + [*odd] + [raw(said())] * behind
+    single, many = OpenAIChatStream(), OpenAIChatStream()
+    expected = shown(delta for chunk in chunks for delta in single.feed(chunk))
+    deltas = many.feed(chunks[0])
+    texts = many.texts(chunks[1:])
+    assert texts or behind or len(odd) > 1 or b'"content"' in odd[0]
+    deltas += texts + [delta for chunk in chunks[1 + len(texts) :] for delta in many.feed(chunk)]
+    assert shown(deltas) == expected
+    assert ended(many) == ended(single)
