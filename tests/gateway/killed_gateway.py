@@ -85,7 +85,7 @@ def delivered(body: str) -> str:
 async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> None:
     """Clients without end; `told` is called with the charge of each whole answer that one of them has got.
 
-    One of them also asks for answers that stop: of these `told` is called with the text at each piece.
+    Now and then they also ask for answers that stop: of these `told` is called with the text at each piece.
     """
     ticks = count(NOON_US)
     ledger = SqliteLedger(path, now_us=lambda: next(ticks))
@@ -133,9 +133,9 @@ async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> 
                 found = json.loads(text if call % 2 else text.split("data: ")[-2])["usage"]
                 charge = sum(found[key] * rate for key, rate in PRICE.items())
                 told("settle", f"local/{name}/1", str(charge))
-            if number == 0 and call % 3 == 0 and len(stopped) < STOPPING_MAX:
-                name = f"{STOPS}-{run}-{call}"
-                stopped.append(asyncio.create_task(stopping(name, stream=call % 2 == 0)))
+            if call % 3 == 0 and len(stopped) < STOPPING_MAX:
+                name = f"{STOPS}-{run}-{number}-{call}"
+                stopped.append(asyncio.create_task(stopping(name, stream=call % 2 == 0 or number > 0)))
 
     await asyncio.gather(*(client(number) for number in range(CLIENTS)))
 
