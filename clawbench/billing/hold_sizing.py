@@ -155,7 +155,8 @@ def _size(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "replace"))
     if isinstance(value, dict):
-        if value.get("type") in _MEDIA:
+        kind = value.get("type")  # of a part a word, of a JSON schema perhaps a list
+        if type(kind) is str and kind in _MEDIA:
             return TOKENS_PER_MEDIA_MAX
         return sum(len(key) + 4 + _size(inner) for key, inner in value.items())
     if isinstance(value, list):

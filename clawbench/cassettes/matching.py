@@ -97,7 +97,8 @@ def _size(part: dict[str, Any]) -> int:
     text = part.get("text")
     if type(text) is str:
         return len(text)
-    return MEDIA_CHARS if part.get("type") in _MEDIA_TYPES else 0
+    kind = part.get("type")
+    return MEDIA_CHARS if type(kind) is str and kind in _MEDIA_TYPES else 0
 
 
 def differences(asked: ChatRequest, recorded: ChatRequest) -> list[str]:

@@ -192,3 +192,32 @@ def test_a_hold_covers_whatever_may_be_counted_within_its_limits(
     prompt = min(prompt, bytes_sent)
     charge = (prompt * 2_000_000 + output * 3_000_000) * 1055 // 1000 + 1
     assert held >= charge - 1
+
+
+LOOSE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(LOOSE, LOOSE, st.lists(st.dictionaries(st.sampled_from(["type", "text", "image_url"]), LOOSE), max_size=3))
+def test_a_hold_can_be_sized_whatever_stands_in_schemas_and_parts(schema: Any, format: Any, parts: list[Any]) -> None:
+    there = offer("a", price=(2, 3), max_output_tokens=100)
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    request = ChatRequest(
+        model="m",
+        messages=[{"role": "user", "content": parts}],
+        tools=[tool],
+        response_format={"type": "json_schema", "json_schema": format},
+    )
+    assert HoldSizing(OfferPrices([there]), terms("0")).amount(request, [there], at_s=0) > 0
+
+
+def test_a_tool_whose_parameter_may_be_null_is_served() -> None:
+    parameters = {"type": "object", "properties": {"unit": {"type": ["string", "null"]}}}
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
+    (answer,), _ = in_lab([PRICED], {PRICED.id: completion(usage=USAGE)}, chat(tools=tools))
+    assert answer.status == 200

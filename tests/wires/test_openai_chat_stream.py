@@ -398,10 +398,11 @@ def test_an_event_is_read_the_same_alone_in_its_chunk_and_among_others(event: by
     assert ended(single) == ended(whole)
 
 
+X = said().encode()
 HALVES = [  # unreadable each, and together what two events would be
-    (b'data: {"choices":[{"delta":{"content":"x"}}]}{"a":[{}\n\n', b'data: {}],"choices":[{"delta":{"content":"x"}}]}\n\n'),
-    (b'data: {"choices":[{"delta":{"content":"x"}}]},{"a":{}\n\n', b'data: {"choices":[{"delta":{"content":"x"}}]}}\n\n'),
-    (b'data: {"choices":[{"delta":{"content":"x"}}]}{"choices":[{"delta":{"content":"y"}}]}\n\n', raw(said())),
+    (b'data: {"choices":[%b]}{"a":[{}\n\n' % X, b'data: {}],"choices":[%b]}\n\n' % X),
+    (b'data: {"choices":[%b]},{"a":{}\n\n' % X, b'data: {"choices":[%b]}}\n\n' % X),
+    (b'data: {"choices":[%b]}{"choices":[%b]}\n\n' % (X, X), raw(said())),
 ]  # fmt: skip
 
 
