@@ -26,7 +26,8 @@ from msgspec import Struct
 from clawbench.billing.charge import Cost, Unpriced
 from clawbench.billing.price_book import Price, instant
 from clawbench.money import PICO
-from clawbench.usage.buckets import INPUTS, Buckets, Counted
+from clawbench.usage.buckets import BUCKETS, INPUTS, Buckets, Counted
+from clawbench.usage.gateway_buckets import WRITTEN_AND_READ
 from clawbench.usage.stated_costs import StatedCost
 
 Verdict = Literal["equal", "rounded", "promotion", "unpriced", "refused", "unexplained"]
@@ -34,6 +35,7 @@ Verdict = Literal["equal", "rounded", "promotion", "unpriced", "refused", "unexp
 EQUAL_USD: Final = Fraction(1, 10**9)
 _ROUND_RATE: Final = 1_000  # pico-USD a token: rates are published in tenths of a cent for a million tokens
 _LISTED_WITHIN: Final = 5  # pico-USD a token: lists write no more than five decimals of a USD for a million tokens
+_FOUR_DECIMALS: Final = 50  # pico-USD a token that a rate of four decimals of a USD for a million may be off
 _PERIOD_S: Final = 31 * 86_400
 
 
@@ -91,10 +93,25 @@ def _alone(pair: Pair) -> Compared:
         return Compared(pair, "equal", "no more than 1e-9 USD apart")
     if stated.within_usd is not None and apart <= stated.within_usd:
         return Compared(pair, "rounded", f"{stated.where} is rounded to within {_text(stated.within_usd)} USD")
+    if _is_without_input_of_writes(pair, cost):
+        return Compared(pair, "rounded", "of tokens written and read at once the write is billed without its input")
     reason = _other_rates(pair, cost) or _other_reading(pair)
     if reason is not None:
         return Compared(pair, "unpriced", reason)
     return Compared(pair, "unexplained", f"stated {_text(stated.usd)} USD, recomputed {_text(ours)} by {_row(cost)}")
+
+
+def _is_without_input_of_writes(pair: Pair, cost: Cost) -> bool:
+    """Whether the stated cost is ours, with the written tokens' input billed by their read alone.
+
+    OpenRouter lists a write to Google's caches as the input's price plus that of storage, to four decimals.
+    """
+    written, price = pair.counted.buckets.cache_write_5m, cost.prices[0]
+    if not any(flag.endswith(WRITTEN_AND_READ) for flag in pair.counted.flags):
+        return False
+    rates = dict(zip(BUCKETS, price.rates, strict=True))
+    ours = cost.pico_usd - written * min(rates["uncached_input"] or 0, rates["cache_write_5m"] or 0)
+    return abs(pair.stated.usd * PICO - ours) <= EQUAL_USD * PICO + written * _FOUR_DECIMALS
 
 
 def _other_rates(pair: Pair, cost: Cost) -> str | None:

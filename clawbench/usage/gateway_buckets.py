@@ -6,10 +6,13 @@ The stated amount is the bill; the counts are what it is recomputed from. P, C, 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Final
 
 from clawbench.usage.admission import Reader
 from clawbench.usage.buckets import Buckets, Uses
 from clawbench.usage.chat_buckets import Draft, Source, draft, openai_responses, plain
+
+WRITTEN_AND_READ: Final = "written tokens were read in the same call"
 
 
 def openrouter_chat(usage: Source, read: Reader) -> Draft:
@@ -23,7 +26,7 @@ def openrouter_chat(usage: Source, read: Reader) -> Draft:
     read.same("total_tokens", read.total(usage, "total_tokens"), prompt + completion)
     inside = cached + written
     if written and written == cached <= prompt < inside:
-        read.flags.append(f"the {written} written tokens were read in the same call")
+        read.flags.append(f"the {written} {WRITTEN_AND_READ}")
         inside = written
     found = draft(
         Buckets(

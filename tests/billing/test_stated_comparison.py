@@ -49,6 +49,23 @@ def test_within_the_declared_rounding_is_rounded_and_beyond_it_is_not() -> None:
     assert only(pair("0.00241", stated=within)).verdict == "unexplained"
 
 
+def test_tokens_written_and_read_at_once_are_not_billed_as_input_twice() -> None:
+    """OpenRouter's list has 0.3833 USD for a write: 0.3 for the input and 0.0833 for storage."""
+    rates = {"uncached_input": 300_000, "cache_read": 30_000, "cache_write_5m": 383_300, "output_text": 2_500_000}
+    book = PriceBook([Tariff(provider="p", models=("m",), rates=rates)])
+    buckets = Buckets(uncached_input=7, cache_read=2161, cache_write_5m=2161, output_text=100)
+    flag = "the 2161 written tokens were read in the same call"
+
+    def verdict(usd: str, *flags: str) -> str:
+        counted = Counted(normaliser="n/1", parts=(Part(buckets),), flags=flags)
+        cost = cost_of(book, counted, Served(provider="p", model="m", at_s=0))
+        return only(pair(usd, counted=counted, cost=cost)).verdict
+
+    assert verdict("0.0004970133", flag) == "rounded"
+    assert verdict("0.0004970133") == "unexplained"
+    assert verdict("0.0004990133", flag) == "unexplained"
+
+
 def test_what_has_no_price_or_no_counts_says_so() -> None:
     assert only(pair("1", model="other")).reason == "p/other has no price"
     refused = Counted(normaliser="n/1", refused=("cached tokens 9 exceeds 1",))
