@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from clawbench.analysis import billing, plots, sheets
+from clawbench.analysis.dominance import dominance
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.head import Head, head, strategies_in_order
 from clawbench.analysis.metrics import SLO
@@ -104,7 +105,8 @@ def page(run: RunFolder, *, slo: SLO | None = None) -> str:
 def _first_sheets(run: RunFolder, table: pl.DataFrame, order: Sequence[str], slo: SLO | None) -> list[Sheet]:
     found = [sheets.outcome_and_cost(table, slo), sheets.speed(table)]
     if len(order) > 1 and min(table["seeds"].to_list()) > 1:
-        found.append(sheets.differences(per_seed(run.scan("requests")), order[0], order))
+        figures = per_seed(run.scan("requests"))
+        found += [sheets.differences(figures, order[0], order), dominance(figures, order)]
     return found
 
 

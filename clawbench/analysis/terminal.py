@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clawbench.analysis import billing, sheets
+from clawbench.analysis.dominance import dominance
 from clawbench.analysis.frames import RunFolder
 from clawbench.analysis.head import Head, head, strategies_in_order
 from clawbench.analysis.metrics import SLO
@@ -31,7 +32,8 @@ def print_summary(run: RunFolder, console: Console, *, slo: SLO | None = None) -
     print_head(head(run, table), console)
     drawn = [sheets.outcome_and_cost(table, slo), sheets.speed(table), sheets.evidence(table)]
     if len(order) > 1 and min(table["seeds"].to_list()) > 1:
-        drawn.insert(2, sheets.differences(per_seed(run.scan("requests")), order[0], order))
+        figures = per_seed(run.scan("requests"))
+        drawn[2:2] = [sheets.differences(figures, order[0], order), dominance(figures, order)]
     drawn += billing.sheet_of(run, order, by_provider=False)
     for sheet in drawn:
         print_sheet(sheet, console)

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from clawbench.analysis import metrics
+from clawbench.analysis.dominance import dominance, dominated_by
 from clawbench.analysis.intervals import half_width, paired, t_quantile
 from clawbench.analysis.metrics import SLO
 from clawbench.analysis.tables import offers_chosen, outcome_shares, status_shares, summary
@@ -138,3 +139,24 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert (row["difference"], row["low"], row["high"], row["seeds"]) == (1.0, 1.0, 1.0, 3), "common luck cancels out"
     with pytest.raises(ValueError, match="not in this run"):
         paired(figures, ["x"], baseline="nobody")
+
+
+def test_a_strategy_is_beaten_by_one_that_is_cheaper_and_quicker_in_every_seed() -> None:
+    rows: dict[str, list[tuple[float | None, float]]] = {
+        "plain": [(3.0, 2.0), (4.0, 3.0), (5.0, 4.0)],
+        "better": [(2.0, 1.0), (3.1, 2.1), (3.9, 2.9)],
+        "cheap": [(1.0, 9.0), (1.0, 9.0), (1.0, 9.0)],
+        "lucky": [(1.0, 1.0), (9.0, 1.0), (1.0, 1.0)],  # cheaper than plain on average, and by chance
+        "unknown": [(None, 1.0)] * 3,
+    }
+    figures = pl.DataFrame(
+        [
+            {"strategy": name, "seed": seed, "cost_per_1000_usd": cost, "ttft_s_p95": wait}
+            for name, seeds in rows.items()
+            for seed, (cost, wait) in enumerate(seeds)
+        ]
+    )
+    beaten = dominated_by(figures, list(rows))
+    assert beaten == {"plain": ["better"], "better": [], "cheap": [], "lucky": [], "unknown": []}
+    sheet = dominance(figures, list(rows))
+    assert [(row[0], row[-1]) for row in sheet.rows][:2] == [("plain", "better"), ("better", "none")]
