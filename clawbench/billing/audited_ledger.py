@@ -17,7 +17,7 @@ from clawbench.billing.audit import Auditor, Row, Worked
 from clawbench.billing.audit_books import PriceBooks
 from clawbench.billing.audit_figures import Figures
 from clawbench.billing.audit_log import Proved, ProvedApart, checked
-from clawbench.billing.ledger.protocol import LedgerCorrupt
+from clawbench.billing.ledger.protocol import Kind, LedgerCorrupt
 from clawbench.billing.ledger.reader import read_entries, read_evidence
 from clawbench.billing.ledger.tables import connect_to_read, translated
 from clawbench.errors import UsageError
@@ -57,7 +57,8 @@ def audit_ledger(
     beside = ProvedApart(path, last) if apart else _ProvedHere(path, auditor)
     try:
         try:
-            _read(path, last, auditor, progress)
+            # Holds are for the proof of the log; beside it nobody looks at them.
+            _read(path, last, auditor, progress, without="hold" if apart else None)
         except LedgerCorrupt as error:
             raise UnreadableLedger(_how_far(path, beside.result(), error.reason)) from error
         proved = beside.result()
@@ -81,16 +82,18 @@ def entries_in(path: Path) -> int:
         return 0  # how far it can be read, reading it will tell
 
 
-def _read(path: Path, last: int, auditor: Auditor, progress: Callable[[int], None]) -> None:
+def _read(path: Path, last: int, auditor: Auditor, progress: Callable[[int], None], *, without: Kind | None) -> None:
     texts: Iterator[tuple[int, tuple[bytes, ...]]] | None = None
     place, own = 0, tuple[bytes, ...]()
-    number = 0
-    for number, entry in enumerate(read_entries(path), 1):
+    told = 0
+    for entry in read_entries(path, without=without):
         if entry.seq > last:  # written since
-            number -= 1
             break
         if texts is None:  # opened behind the log, so that it is not older than that
             texts = read_evidence(path)
+            place, own = next(texts, (0, ()))
+        while place and place < entry.seq:
+            auditor.figures.violate(f"entry {place}", "usage", "usage texts are kept for an entry that has none")
             place, own = next(texts, (0, ()))
         if place != entry.seq:
             auditor.add(entry, ())
@@ -99,11 +102,11 @@ def _read(path: Path, last: int, auditor: Auditor, progress: Callable[[int], Non
                 what = f"usage texts are kept for a {entry.kind}, which has none"
                 auditor.figures.violate(f"entry {place}", "usage", what)
             auditor.add(entry, own)
-        while place and place <= entry.seq:
             place, own = next(texts, (0, ()))
-        if number % _STEP == 0:
-            progress(_STEP)
-    progress(number % _STEP)
+        if entry.seq - told >= _STEP:
+            progress(entry.seq - told)
+            told = entry.seq
+    progress(max(last - told, 0) if last < INT64_MAX else 0)
 
 
 class _ProvedHere:

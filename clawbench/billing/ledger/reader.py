@@ -13,15 +13,17 @@ from typing import Any, Final
 
 import msgspec
 
-from clawbench.billing.ledger.protocol import Entry, LedgerCorrupt, Posting
+from clawbench.billing.ledger.protocol import Entry, Kind, LedgerCorrupt, Posting
 from clawbench.billing.ledger.tables import connect_to_read, translated
 
 COLUMNS: Final = "seq, kind, at_us, account, ref, detail, hash"
 _decode: Final = msgspec.json.Decoder().decode
 
 
-def read_entries(path: Path | str, *, after: int = 0) -> Iterator[Entry]:
+def read_entries(path: Path | str, *, after: int = 0, without: Kind | None = None) -> Iterator[Entry]:
     """The log as it stands when the first entry is asked for, from behind the number `after`.
+
+    Entries of the kind `without` are passed over unread; the others then come without a `prev_hash`.
 
     Raises `LedgerFileError` where there is no ledger, `LedgerCorrupt` where the file is damaged: what came before has
     been read. Postings that belong to no entry are damage too.
@@ -29,7 +31,7 @@ def read_entries(path: Path | str, *, after: int = 0) -> Iterator[Entry]:
     file = Path(path)
     with closing(connect_to_read(file)) as made, translated(file):
         made.execute("BEGIN")  # one view of the log, whatever is written meanwhile
-        yield from entries_of(made, file, after)
+        yield from entries_of(made, file, after, without)
 
 
 def read_evidence(path: Path | str, *, after: int = 0) -> Iterator[tuple[int, tuple[bytes, ...]]]:
@@ -89,23 +91,28 @@ def damage(path: Path | str) -> list[str]:
     return [] if found == ["ok"] else found
 
 
-def entries_of(made: sqlite3.Connection, file: Path, after: int = 0) -> Iterator[Entry]:
+def entries_of(made: sqlite3.Connection, file: Path, after: int = 0, without: Kind | None = None) -> Iterator[Entry]:
     """The same over a connection that is open. Raises sqlite3's errors."""
+    every = without is None
     before = made.execute("SELECT hash FROM entry WHERE seq = ?", (after,)).fetchone()
-    prev = before[0].hex() if before else ""
+    prev = before[0].hex() if before and every else ""
     moves = made.execute("SELECT seq, account, amount FROM posting WHERE seq > ? ORDER BY seq, place", (after,))
     move = moves.fetchone()
-    for row in made.execute(f"SELECT {COLUMNS} FROM entry WHERE seq > ? ORDER BY seq", (after,)):
+    for row in made.execute(
+        f"SELECT {COLUMNS} FROM entry WHERE seq > ? AND kind IS NOT ? ORDER BY seq", (after, without)
+    ):
         seq, own = row[0], []
-        if move is not None and move[0] < seq:
+        if every and move is not None and move[0] < seq:
             break
+        while move is not None and move[0] < seq:
+            move = moves.fetchone()
         while move is not None and move[0] == seq:
             own.append(Posting(move[1], move[2]))
             move = moves.fetchone()
         entry = entry_of(row, tuple(own), prev, file)
-        prev = entry.hash
+        prev = entry.hash if every else ""
         yield entry
-    if move is not None:
+    if every and move is not None:
         raise LedgerCorrupt(f"there are postings of an entry {move[0]} that is not there", file=file)
 
 
