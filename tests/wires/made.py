@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from clawbench.errors import UpstreamError
 from clawbench.types import Delta, Offer, StreamEnd
 from clawbench.wires.openai_chat_stream import OpenAIChatStream
 
@@ -54,6 +55,14 @@ def decoded(pieces: Iterable[bytes], variant: str = "compatible") -> tuple[list[
     decoder = OpenAIChatStream(variant)
     deltas = [delta for piece in pieces for delta in decoder.feed(piece)]
     return deltas, decoder.finish()
+
+
+def ended(decoder: OpenAIChatStream) -> StreamEnd | tuple[str, str]:
+    """What a stream ends with: its end, or the outcome and message of its error."""
+    try:
+        return decoder.finish()
+    except UpstreamError as error:
+        return error.outcome, error.message
 
 
 def shown(deltas: Iterable[Delta]) -> list[Any]:
