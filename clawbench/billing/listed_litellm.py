@@ -15,8 +15,9 @@ from msgspec import structs
 from clawbench.billing.listed_figures import Figures
 from clawbench.billing.price_book import Tariff
 from clawbench.billing.price_tables import LongContext, ServiceTable, Window
-from clawbench.billing.published import INCLUSIVE_THRESHOLDS, fees_of
+from clawbench.billing.published import fees_of
 from clawbench.catalog.litellm_prices import LiteLLMPrices
+from clawbench.catalog.tiers import INCLUSIVE_THRESHOLDS
 
 _BUCKETS: Final = {
     "input_cost_per_token": "uncached_input",

@@ -1,7 +1,8 @@
 """genai-prices, OpenRouter's model list and catwalk's provider files as rows of a price book.
 
-genai-prices has dated rows, times of day and thresholds; OpenRouter's list has fees; catwalk's files have four figures,
-of which "in cached" is what a cache write costs and "out cached" what a read does, a zero there being none at all.
+genai-prices has dated rows, times of day and thresholds; OpenRouter's list has fees and thresholds; catwalk's files
+have four figures, of which "in cached" is what a cache write costs and "out cached" what a read does, a zero there
+being none at all.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any, Final
 from clawbench.billing.listed_figures import PER_MILLION, Figures
 from clawbench.billing.price_book import Tariff
 from clawbench.billing.price_tables import LongContext, Window
-from clawbench.billing.published import INCLUSIVE_THRESHOLDS, fees_of
+from clawbench.billing.published import fees_of
 from clawbench.catalog.genai_prices import GenaiPrices
 from clawbench.catalog.openrouter_prices import OpenRouterPrices
+from clawbench.catalog.tiers import INCLUSIVE_THRESHOLDS
 
 _GENAI: Final = {
     "input_mtok": "uncached_input",
@@ -140,15 +142,12 @@ class OpenRouterRows:
         """See `PublishedRows`."""
         for key, entry in self._prices.entries(provider, model):
             pricing = entry["pricing"]
-            rates: dict[str, int] = {}
-            for name, bucket in _OPENROUTER.items():
-                stated = pricing.get(name)
-                rate = figures.pico(f"{key}.{name}", stated)
-                # "0" stands for reasoning and caches without a price of their own, unless all of it is free.
-                if rate is not None and (rate or name in ("prompt", "completion")):
-                    rates[bucket] = rate
+            rates = _openrouter_rates(key, pricing, figures)
             if "uncached_input" not in rates or "output_text" not in rates:
                 continue
+            tiers = _openrouter_tiers(key, pricing, rates, figures)
+            if tiers is None:
+                return []
             rates.setdefault("reasoning", rates["output_text"])
             if not rates["uncached_input"] and not rates["output_text"]:
                 rates |= {"cache_read": 0, "cache_write_5m": 0}
@@ -160,11 +159,39 @@ class OpenRouterRows:
                     rates=rates,
                     source=f"{self.name}: {key}",
                     read_on=self._read_on,
+                    tiers=tiers,
                     fees=fees_of(provider) | ({"web_search": fee} if fee else {}),
                     context_tokens=_size(entry.get("context_length")),
                 )
             ]
         return []
+
+
+def _openrouter_rates(key: str, pricing: dict[str, Any], figures: Figures) -> dict[str, int]:
+    rates: dict[str, int] = {}
+    for name, bucket in _OPENROUTER.items():
+        rate = figures.pico(f"{key}.{name}", pricing.get(name))
+        # "0" stands for reasoning and caches without a price of their own, unless all of it is free.
+        if rate is not None and (rate or name in ("prompt", "completion")):
+            rates[bucket] = rate
+    return rates
+
+
+def _openrouter_tiers(
+    key: str, pricing: dict[str, Any], base: dict[str, int], figures: Figures
+) -> tuple[LongContext, ...] | None:
+    """Prices from `min_prompt_tokens` on; what one does not say is as in `base`. None: a length that cannot be read."""
+    found: dict[int, dict[str, int]] = {}
+    overrides = pricing.get("overrides")
+    for place, each in enumerate(overrides if type(overrides) is list else ()):
+        least = _size(each.get("min_prompt_tokens")) if type(each) is dict else None
+        if least is None:
+            figures.unread[key] = "prices of longer prompts that do not say of which"
+            return None
+        rates = base | _openrouter_rates(f"{key}.overrides[{place}]", each, figures)
+        rates.setdefault("reasoning", rates["output_text"])
+        found[least] = rates
+    return tuple(LongContext(threshold=at, inclusive=True, rates=rates) for at, rates in sorted(found.items()))
 
 
 class CatwalkRows:

@@ -9,7 +9,6 @@ from typing import Final
 
 from clawbench.billing.price_book import pico_fee
 from clawbench.billing.price_tables import Window
-from clawbench.catalog.tiers import INCLUSIVE_THRESHOLDS as INCLUSIVE_THRESHOLDS
 
 FREE_USES: Final[dict[str, tuple[str, ...]]] = {
     "anthropic": ("web_fetch",),
@@ -19,7 +18,8 @@ FREE_USES: Final[dict[str, tuple[str, ...]]] = {
 
 FEES: Final[dict[str, dict[str, str]]] = {
     "anthropic": {"web_search": "0.01"},
-    # aws.amazon.com/bedrock/pricing: by the text unit (up to 1,000 characters) or the image, for each policy.
+    # As LiteLLM's price map has them (bedrock/guardrails), which cites aws.amazon.com/bedrock/pricing: by the text unit
+    # (up to 1,000 characters) or the image, for each policy.
     "bedrock": {
         "guardrail_content": "0.00015",
         "guardrail_content_image": "0.00075",

@@ -18,7 +18,8 @@ from msgspec import Raw, Struct, structs
 
 from clawbench.billing.price_book import STANDARD, BadPriceBook, PriceBook, Tariff, pico_fee, pico_rate
 from clawbench.billing.price_tables import LongContext, ServiceTable, Window
-from clawbench.billing.published import FREE_USES, INCLUSIVE_THRESHOLDS, OFF_PEAK
+from clawbench.billing.published import FREE_USES, OFF_PEAK
+from clawbench.catalog.tiers import INCLUSIVE_THRESHOLDS
 from clawbench.errors import UsageError, did_you_mean
 
 _THRESHOLD: Final = re.compile(r"_above_(\d+)k_tokens")

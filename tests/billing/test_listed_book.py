@@ -282,6 +282,25 @@ def test_openrouter_s_list_has_fees_and_zeros_that_mean_none() -> None:
     assert row.fees == {"web_search": 10**10}
 
 
+def test_openrouter_s_overrides_bill_a_prompt_from_their_length_on() -> None:
+    longer = {"min_prompt_tokens": 200, "prompt": "0.000002", "completion": "0.000004"}
+    pricing = {"prompt": "0.000001", "completion": "0.000003", "input_cache_read": "0.0000001", "overrides": [longer]}
+    listed = book(openrouter({"id": "a/m", "pricing": pricing}), "openrouter", "a/m")
+
+    def usd(prompt: int) -> Fraction:
+        counted = Counted(normaliser="n/1", parts=(Part(Buckets(uncached_input=prompt - 10, cache_read=10)),))
+        cost = cost_of(listed.book, counted, Served(provider="openrouter", model="a/m", at_s=0.0))
+        assert isinstance(cost, Cost)
+        return cost.pico_usd
+
+    assert usd(199) == 189 * 1_000_000 + 10 * 100_000
+    assert usd(200) == 190 * 2_000_000 + 10 * 100_000
+    unclear = pricing | {"overrides": [{"prompt": "0.000002"}]}
+    listed = book(openrouter({"id": "a/m", "pricing": unclear}), "openrouter", "a/m")
+    assert listed.unknown == (("openrouter", "a/m"),)
+    assert "longer prompts" in listed.unread["a/m"]
+
+
 def test_a_free_variant_is_not_found_under_the_dated_name_that_it_shares() -> None:
     free = {"id": "a/m:free", "canonical_slug": "a/m-0101", "pricing": {"prompt": "0", "completion": "0"}}
     paid = {"id": "a/m", "canonical_slug": "a/m-0101", "pricing": {"prompt": "0.000001", "completion": "0.000002"}}
