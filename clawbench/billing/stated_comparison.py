@@ -3,7 +3,7 @@
 | class | meaning |
 |---|---|
 | equal | no more than 1e-9 USD apart |
-| rounded | no further apart than the provider's declared rounding |
+| rounded | no further apart than the provider's declared rounding, or than its list rounds a cache write's price |
 | promotion | all differing calls of a price row within a period differ by one and the same ratio |
 | unpriced | no price is known for what served the call at that date, and what shows it |
 | refused | the counts contradict themselves, so there is nothing to make a cost of |

@@ -1,8 +1,8 @@
 """What each fault of a plan did to each strategy: who noticed, how soon, what it cost, and how soon all was well again.
 
 A fault's window is the time in which it is in force; it is compared with the quiet time just before it, at most as long
-and not reaching back into another fault. Requests belong
-to the window in which they were meant, attempts and decisions to that of their request.
+and not reaching back into another fault. Requests belong to the window in which they were meant, attempts and decisions
+to that of their request.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class OpenHold:
         number = max(self.bills) if number is None else number
         decided = self.bills[number]
         bill, ledger = decided.bill, self._holds.ledger
-        costs, risks = self._owed(number)
+        costs, risks = self._owed(self.bills, number)
         derivation: dict[str, Any] = self._holds.biller.derivation(
             decided,
             model_requested=model_requested,
@@ -190,25 +190,24 @@ class OpenHold:
 
         `delivering` is the one whose output the client is getting; None: nobody has got any.
         """
-        then = OpenHold(self._holds, self.id, self.held, self._request)
-        then.bills = {**self.bills, **foreseen}
-        costs, risks = then._owed(-1 if delivering is None else delivering)
+        bills = {**self.bills, **foreseen}
+        costs, risks = self._owed(bills, delivering)
         charge = None
         if delivering is not None:
             decided = foreseen[delivering]
             derivation = self._holds.biller.derivation(
-                decided, model_requested=self._request.model, attempts=len(then.bills)
+                decided, model_requested=self._request.model, attempts=len(bills)
             )
             charge = Charge(
                 amount=decided.bill.charge_pico_uat or 0, derivation=derivation, evidence=decided.evidence.usage
             )
         self._holds.ledger.checkpoint(self.id, Progress(charge=charge, costs=tuple(costs), risks=tuple(risks)))
 
-    def _owed(self, decided: int) -> tuple[list[AttemptCost], list[Risk]]:
-        """What providers bill for the attempts, and what they may bill; of attempt `decided` a derivation says more."""
+    def _owed(self, bills: Mapping[int, AttemptBill], decided: int | None) -> tuple[list[AttemptCost], list[Risk]]:
+        """What providers bill for these attempts, and what they may bill; of `decided` a derivation says more."""
         costs, risks = [], []
         factor = self._holds.cost_terms
-        for number, billed in self.bills.items():
+        for number, billed in bills.items():
             bill, served = billed.bill, billed.served
             attempt_id, provider = f"{self.id}/{number}", billed.offer.provider
             model, tier = billed.model or served.model, served.service_tier or ""

@@ -106,7 +106,7 @@ class OpenAIChatStream:
         return out
 
     def texts(self, chunks: Sequence[bytes]) -> list[Delta]:
-        """See `StreamDecoder.texts`."""
+        """See `TextDecoder.texts`."""
         if self._failed or self._done or not self._quick or not self._splitter.takes(max(map(len, chunks))):
             return []
         found = plain_texts(chunks)

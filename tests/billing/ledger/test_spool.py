@@ -13,7 +13,16 @@ import pytest
 from clawbench.billing.attempt_bills import Biller
 from clawbench.billing.charge import terms
 from clawbench.billing.ledger.proof import prove
-from clawbench.billing.ledger.protocol import AttemptCost, Balance, Charge, Entry, LedgerUnavailable, Risk, Spooled
+from clawbench.billing.ledger.protocol import (
+    AttemptCost,
+    Balance,
+    Charge,
+    Entry,
+    Hold,
+    LedgerUnavailable,
+    Risk,
+    Spooled,
+)
 from clawbench.billing.ledger.reader import read_entries
 from clawbench.billing.ledger.recovery import Recovery
 from clawbench.billing.ledger.sqlite import SqliteLedger
@@ -55,6 +64,15 @@ async def end(ledger: SqliteLedger, hold: str, kind: str) -> Entry:
     return await ledger.quarantine(hold, {"why": "bad"}, (), risks)
 
 
+async def on_a_full_disk(folder: Path, failpoints: Failpoints) -> tuple[SqliteLedger, Hold]:
+    """A ledger with one hold of 100, whose file cannot be written from now on."""
+    ledger = opened(folder, failpoints)
+    await ledger.top_up("a", "first", 1000)
+    hold = await ledger.hold("a", "k", "r", "b", 100, NOON_US * 2)
+    failpoints.fail_at("begin", FULL)
+    return ledger, hold
+
+
 async def left_in_the_spool(folder: Path, *kinds: str) -> None:
     """A ledger whose file cannot be written from the first ending on, closed as it is."""
     failpoints = Failpoints()
@@ -84,10 +102,7 @@ async def test_what_the_file_did_not_take_is_booked_exactly_at_the_next_start_an
     kind: str, tmp_path: Path
 ) -> None:
     failpoints = Failpoints()
-    ledger = opened(tmp_path, failpoints)
-    await ledger.top_up("a", "first", 1000)
-    hold = await ledger.hold("a", "k", "r", "b", 100, NOON_US * 2)
-    failpoints.fail_at("begin", FULL)
+    ledger, hold = await on_a_full_disk(tmp_path, failpoints)
     with pytest.raises(Spooled):
         await end(ledger, hold.id, kind)
     with pytest.raises(LedgerUnavailable):
@@ -120,10 +135,7 @@ async def test_what_the_file_did_not_take_is_booked_exactly_at_the_next_start_an
 
 async def test_a_file_that_can_be_written_again_takes_it_in_the_same_process(tmp_path: Path) -> None:
     failpoints = Failpoints()
-    ledger = opened(tmp_path, failpoints)
-    await ledger.top_up("a", "first", 1000)
-    hold = await ledger.hold("a", "k", "r", "b", 100, NOON_US * 2)
-    failpoints.fail_at("begin", FULL)
+    ledger, hold = await on_a_full_disk(tmp_path, failpoints)
     with pytest.raises(Spooled):
         await end(ledger, hold.id, "settle")
     failpoints.disarm()
