@@ -7,12 +7,17 @@ HYPOTHESIS_PROFILE chooses. Neither has a deadline: a busy machine is no failure
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+# A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: tests of interruptions would
+# wait for one that never comes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "ci", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
