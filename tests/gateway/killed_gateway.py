@@ -30,6 +30,7 @@ from clawbench.gateway.recorder import Recorder, RequestContext, RunContext
 from clawbench.gateway.records import NullWriter
 from clawbench.money import PICO
 from clawbench.routing.router import Router
+from clawbench.routing.settings import RoutingSettings
 from clawbench.server.app import App
 from clawbench.server.asgi import Event, Receive, Scope, Send
 from clawbench.types import HttpCall
@@ -44,6 +45,8 @@ STOPS = "stops"
 STOPPING_MAX = 200  # answers of a process that never come to their end
 WORDS = ("Alpha", " beta", " gamma", " delta", " epsilon")
 OFFERS = (offer("a", price=(2, 3), max_output_tokens=50), offer("b", price=(2, 3), max_output_tokens=50))
+# An offer that rests does so in real seconds, in which nothing would happen that could be killed.
+NO_RESTS = RoutingSettings(breaker_failure_share=1.0, breaker_streak=1_000_000)
 PRICE = {"prompt_tokens": 2_000_000, "completion_tokens": 3_000_000}
 
 
@@ -95,7 +98,7 @@ async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> 
     clock = LoopClock()
     holds = Holds(ledger, Biller(OfferPrices(OFFERS), terms()), epoch_s=NOON_US / 1e6, waits=True)
     gateway = Gateway(
-        router=Router(Catalog(OFFERS), default_strategy="round_robin"),
+        router=Router(Catalog(OFFERS), default_strategy="round_robin", settings=NO_RESTS),
         wire_for=wire_for,
         transport=ScriptedTransport({each.id: played for each in OFFERS}, clock),
         clock=clock,
@@ -133,6 +136,8 @@ async def drive(path: Path, run: int, told: Callable[[str, str, str], None]) -> 
                 found = json.loads(text if call % 2 else text.split("data: ")[-2])["usage"]
                 charge = sum(found[key] * rate for key, rate in PRICE.items())
                 told("settle", f"local/{name}/1", str(charge))
+            else:
+                await asyncio.sleep(0)  # a refusal comes without a wait: whoever asks on and on would starve the others
             if call % 3 == 0 and len(stopped) < STOPPING_MAX:
                 name = f"{STOPS}-{run}-{number}-{call}"
                 stopped.append(asyncio.create_task(stopping(name, stream=call % 2 == 0 or number > 0)))
