@@ -178,8 +178,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.issued)
     @rule(pick=PICKS, amount=AMOUNTS)
     def checkpoint(self, pick: int, amount: int) -> None:
-        progress = Progress(charge=Charge(amount=amount), risks=(Risk(attempt_id="x", provider="p", amount=amount),))
-        self.ledger.checkpoint(self.issued[pick % len(self.issued)].id, progress)
+        hold = self.issued[pick % len(self.issued)].id
+        risk = Risk(attempt_id=f"{hold}/0", provider="p", amount=amount)  # an attempt is of one hold
+        self.ledger.checkpoint(hold, Progress(charge=Charge(amount=amount), risks=(risk,)))
         self.attempt(self.ledger.balance("a"))  # which is answered behind it
 
     @rule(us=st.integers(-30, 60))
