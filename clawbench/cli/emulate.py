@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from clawbench.emulator.http import EmulatorApp
 from clawbench.emulator.pool import write_pool
 from clawbench.emulator.specs import live_provider
 from clawbench.errors import PlanError, UsageError
+from clawbench.experiments.garbage import uncollected
 from clawbench.walltime import now
 from clawbench.workloads.prompts import read_prompts
 
@@ -65,11 +65,9 @@ async def _serve(plan: EmulatorPlan, *, host: str, port: int) -> None:
     hour_at_zero = started.hour + started.minute / 60 if hour is None else hour
     providers = [live_provider(spec, hour_at_zero=hour_at_zero) for spec in plan.providers]
     app = EmulatorApp(providers, LoopClock(), seed=plan.table.seed, epoch_s=int(started.timestamp()))
-    # What was loaded stays: the collector need not walk through it again and again while calls are served.
-    gc.collect()
-    gc.freeze()
     server = _Announcing(app, plan, host=host, port=port)
-    await server.serve()
+    with uncollected():
+        await server.serve()
     if not server.started:
         raise UsageError(f"could not listen on {host}:{port}; choose another with --port (0: any free one)")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from clawbench.clock import LoopClock
 from clawbench.config.plan import Plan, load_plan, plan_of_cassettes
 from clawbench.errors import UsageError
 from clawbench.experiments.cell import build_app
+from clawbench.experiments.garbage import uncollected
 from clawbench.experiments.kept_ledger import kept_ledger
 from clawbench.experiments.live import live_transport, prepare_live
 from clawbench.experiments.prepare import Prepared, prepare
@@ -180,13 +180,11 @@ async def _serve(
     if kept is not None and kept.exists():
         restored(learned, read_estimates(kept), kept, at_s=clock.now(), now=now())
     server = _Announcing(app, host=host, port=port, models=len(prepared.catalog.models))
-    # What was loaded stays: the collector need not walk through it again and again while calls are served.
-    gc.collect()
-    gc.freeze()
     # uvicorn raises the signal that ended it once more: unhandled, SIGTERM would end all before the tapes are closed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     try:
-        await server.serve()
+        with uncollected():
+            await server.serve()
     finally:
         await transport.aclose()
         if kept is not None and server.started:

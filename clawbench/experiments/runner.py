@@ -6,10 +6,8 @@ A finished cell stays finished: an interrupted run keeps it, and `resume` goes o
 from __future__ import annotations
 
 import asyncio
-import gc
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +22,7 @@ from clawbench.config.plan import Plan
 from clawbench.errors import RunInterrupted, UsageError
 from clawbench.experiments.audited_run import audit_run
 from clawbench.experiments.cell import Cell, CellResult, run_cell
+from clawbench.experiments.garbage import uncollected
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.experiments.run_folder import RunWriter, report_of
 from clawbench.experiments.warm_start import FILE_NAME, write_estimates
@@ -159,20 +158,6 @@ def _run_one(
     }
     writer.close_cell(cell.id, noted)
     return noted
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """What is loaded by now is left out of garbage collection meanwhile.
-
-    Walking through recordings and libraries takes a tenth of a second each time, in which no chunk is on time.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 class _Counted:

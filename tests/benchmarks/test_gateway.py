@@ -28,6 +28,7 @@ from clawbench.cassettes.writer import write_cassette
 from clawbench.clock import LoopClock, run_virtual
 from clawbench.config.plan import load_plan
 from clawbench.experiments.cell import Cell, run_cell
+from clawbench.experiments.garbage import uncollected
 from clawbench.experiments.prepare import Prepared, prepare
 from clawbench.gateway.records import ParquetWriter
 from clawbench.types import HttpCall
@@ -102,8 +103,9 @@ def compare(
         floors.append(bare_app_seconds(3_000))
         ours.append(gateway_seconds(prepared, tmp_path / "records", strategy))
 
-    gateway_seconds(prepared, tmp_path / "records", strategy)  # warms caches of bodies and keys
-    benchmark.pedantic(both, args=(), rounds=ROUNDS)
+    with uncollected():  # as in every run
+        gateway_seconds(prepared, tmp_path / "records", strategy)  # warms caches of bodies and keys
+        benchmark.pedantic(both, args=(), rounds=ROUNDS)
     floor, own = sorted(floors)[ROUNDS // 2], sorted(ours)[ROUNDS // 2]
     return ratio(floor, own, f"{1 / own:,.0f} requests a second a core, the floor {1 / floor:,.0f}")
 
@@ -194,7 +196,8 @@ def test_a_million_requests_run_in_bounded_memory_and_as_fast_at_the_end_as_at_t
             Cell("price", 1), prepared, clock=LoopClock(), writer=ParquetWriter(tmp_path), run_id="r", progress=progress
         )
 
-    run_virtual(main)
+    with uncollected():
+        run_virtual(main)
     spans = [after - before for before, after in pairwise(marks)]
     # What stays: the least of each tenth. While a part of the records is written there is more for a moment.
     memory = [min(resident[start : start + 20]) for start in range(0, len(resident), 20)]

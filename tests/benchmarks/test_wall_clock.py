@@ -11,8 +11,8 @@ import pytest
 
 from clawbench.clock import LoopClock, run_virtual
 from clawbench.experiments.cell import Cell, run_cell
+from clawbench.experiments.garbage import uncollected
 from clawbench.experiments.prepare import Prepared, prepare
-from clawbench.experiments.runner import uncollected
 from clawbench.gateway.records import MemoryWriter
 from tests.benchmarks.pool import pool
 from tests.benchmarks.test_clock import Benchmark

@@ -19,8 +19,9 @@ import pytest
 from clawbench.analysis.frames import RunFolder
 from clawbench.config.plan import Plan, load_plan
 from clawbench.errors import CassetteError, PlanError, RunInterrupted, UsageError, WriteFailed
+from clawbench.experiments.garbage import uncollected
 from clawbench.experiments.run_folder import list_runs, report_of
-from clawbench.experiments.runner import Silence, run_plan, uncollected
+from clawbench.experiments.runner import Silence, run_plan
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.toml"
@@ -248,8 +249,9 @@ def test_recorded_calls_become_workload_and_offers(shared: Path, tmp_path: Path)
 
 
 def test_what_is_loaded_holds_up_no_run_by_the_wall_clock_and_is_collected_afterwards() -> None:
-    loaded = len(gc.get_objects())
+    loaded, usual = len(gc.get_objects()), gc.get_threshold()
     with uncollected():
         walked_through = len(gc.get_objects())
     assert walked_through < loaded / 10
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == usual
