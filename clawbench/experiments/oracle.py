@@ -195,7 +195,7 @@ async def _ask(
         try:
             if request.stream:
                 await attempt.open_stream(idle_timeout_s=deadline_s - began_s)
-                async for _ in attempt.batches():
+                while await attempt.batch() is not None:
                     pass
             else:
                 await attempt.completion()

@@ -27,7 +27,7 @@ _MANY: Final = 8  # chunks that came together, as they do from a recording: read
 
 
 class Attempt:
-    """Call `send`, then `completion`, or `open_stream` and `batches`. `facts` holds what is known so far."""
+    """Call `send`, then `completion`, or `open_stream` and `batch` until None. `facts` holds what is known so far."""
 
     __slots__ = (
         "_arrivals", "_broken", "_completion", "_decoder", "_delivered", "_early", "_evidence", "_gathered",
@@ -88,13 +88,15 @@ class Attempt:
         # What stood in the same batch behind the first output may have broken; it is told after that output.
         self._idle_timeout_s = None if self._reply.batch_rest() else idle_timeout_s
 
-    async def batches(self) -> AsyncIterator[list[Delta]]:
-        """The deltas, one list a wake-up. Raises after the last good one when the stream breaks."""
+    async def batch(self) -> list[Delta] | None:
+        """The next deltas, those of one wake-up; None at the end. Raises behind the last good ones of what breaks."""
         if self._early:
-            yield self._early
-        while (deltas := await self._next()) is not None:
-            if deltas:
-                yield deltas
+            deltas, self._early = self._early, []
+            return deltas
+        while (found := await self._next()) is not None:
+            if found:
+                return found
+        return None
 
     async def aclose(self) -> None:
         """Gives the connection back; call in every case once `send` has returned without raising."""
@@ -210,6 +212,7 @@ class Attempt:
             deltas += texts
             delivered += [delta.content for delta in texts if delta.content]
             first_s, last_s = first_s or arrived[0].t_s, arrived[len(texts) - 1].t_s
+            del data[: len(texts)]  # events of text alone say nothing that is billed
         for chunk in arrived[len(deltas) :] if deltas else arrived:
             found = feed(chunk.data)
             for delta in found:

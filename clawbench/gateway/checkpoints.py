@@ -7,7 +7,6 @@ waited for. What a killed process had sent after its last note is the platform's
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,6 @@ from clawbench.billing.outcomes import Ending
 from clawbench.billing.tokens import RunningCount
 from clawbench.errors import UpstreamError
 from clawbench.gateway.attempt import Attempt
-from clawbench.types import Delta
 
 if TYPE_CHECKING:
     from clawbench.gateway.holds import OpenHold
@@ -37,34 +35,31 @@ _NOTHING: Final = Evidence()
 class Checkpoints:
     """Those of one request."""
 
-    __slots__ = ("_begun", "_hold")
+    __slots__ = ("_begun", "_count", "_counted", "_due_s", "_hold")
 
     def __init__(self, hold: OpenHold) -> None:
         self._hold = hold
         self._begun: list[Attempt] = []
+        self._count, self._counted = RunningCount(), 0  # of what has been handed on: tokens, and in how many pieces
+        self._due_s = -inf
 
     def begun(self, attempt: Attempt) -> None:
         """An attempt is about to be sent."""
         self._begun.append(attempt)
         self._hold.checkpoint(self._lost(), None)
 
-    async def noted(self, attempt: Attempt) -> AsyncIterator[list[Delta]]:
-        """The batches of a stream; what is noted of one has been handed on."""
-        count, counted, due_s = RunningCount(), 0, -inf
-        async for deltas in attempt.batches():
-            yield deltas
-            now_s, pieces = attempt.facts.t_end_s, attempt.delivered()
-            if now_s is None or now_s < due_s or not pieces:
-                continue
-            due_s = now_s + EVERY_S
-            tokens, estimator = count.add(pieces[counted:])
-            counted = len(pieces)
-            ending = Ending(status=attempt.facts.http_status, complete=False, delivered_tokens=tokens)
-            billed = self._hold.foreseen(attempt, ending, attempt.evidence_so_far())
-            number = attempt.facts.number
-            self._hold.checkpoint(
-                {**self._lost(), number: structs.replace(billed, estimator=estimator)}, delivering=number
-            )
+    def handed_on(self, attempt: Attempt) -> None:
+        """All that has come of this stream is on its way to the client."""
+        now_s, pieces = attempt.facts.t_end_s, attempt.delivered()
+        if now_s is None or now_s < self._due_s or not pieces:
+            return
+        self._due_s = now_s + EVERY_S
+        tokens, estimator = self._count.add(pieces[self._counted :])
+        self._counted = len(pieces)
+        ending = Ending(status=attempt.facts.http_status, complete=False, delivered_tokens=tokens)
+        billed = self._hold.foreseen(attempt, ending, attempt.evidence_so_far())
+        number = attempt.facts.number
+        self._hold.checkpoint({**self._lost(), number: structs.replace(billed, estimator=estimator)}, delivering=number)
 
     def _lost(self) -> dict[int, AttemptBill]:
         """The bills of the attempts under way, if nothing more is heard of them."""

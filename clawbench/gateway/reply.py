@@ -64,11 +64,12 @@ class StreamReply:
 
     async def batches(self) -> AsyncIterator[list[Delta]]:
         """The deltas, one list for each wake-up of the loop."""
-        checkpoints = self.served.hold.checkpoints
-        batches = self._attempt.batches() if checkpoints is None else checkpoints.noted(self._attempt)
+        attempt, checkpoints = self._attempt, self.served.hold.checkpoints
         try:
-            async for deltas in batches:
+            while (deltas := await attempt.batch()) is not None:
                 yield deltas
+                if checkpoints is not None:
+                    checkpoints.handed_on(attempt)
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -78,7 +79,7 @@ class StreamReply:
             self._over = True
             await self._done(self.is_gone)
         finally:
-            await self._attempt.aclose()
+            await attempt.aclose()
 
     async def abandon(self, reason: BaseException) -> None:
         """The client has gone; records it, gives the connection back. Harmless after the end."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
 from hashlib import sha256
 
 from msgspec import structs
@@ -113,8 +114,8 @@ async def _stream(
     """
     watcher, gathered = None, None if replays is None else Gathered()
     try:
-        async with asyncio.timeout(None) as until:
-            if watch:
+        async with asyncio.timeout(None) if watch else nullcontext() as until:
+            if until is not None:
                 watcher = asyncio.create_task(_until_gone(receive, reply, until))
             headers = _STREAM_HEADERS + _headers(reply.served, cost_known=False)
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -168,20 +168,17 @@ class CassetteReply:
         chunks = self._all()
         for place, chunk in enumerate(chunks):
             if self._batched:
-                async for arrived in self._together(chunks[place:]):
-                    yield arrived
+                rest = chunks[place:]
+                if rest[-1].t_s > self._deadline_s:
+                    in_time = [each for each in rest if each.t_s <= self._deadline_s]
+                    if in_time:
+                        await until(self._clock, in_time[-1].t_s, self._deadline_s)
+                        yield in_time
+                await until(self._clock, rest[-1].t_s, self._deadline_s)
+                yield rest
                 return
             await until(self._clock, chunk.t_s, self._deadline_s)
             yield (chunk if not self._paced else Chunk(chunk.data, self._clock.now()),)
-
-    async def _together(self, chunks: list[Chunk]) -> AsyncIterator[Sequence[Chunk]]:
-        if chunks[-1].t_s > self._deadline_s:
-            in_time = [chunk for chunk in chunks if chunk.t_s <= self._deadline_s]
-            if in_time:
-                await until(self._clock, in_time[-1].t_s, self._deadline_s)
-                yield in_time
-        await until(self._clock, chunks[-1].t_s, self._deadline_s)
-        yield chunks
 
     def batch_rest(self) -> bool:
         """Not where live clients wait for each chunk."""

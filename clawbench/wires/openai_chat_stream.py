@@ -49,6 +49,7 @@ class OpenAIChatStream:
 
     __slots__ = (
         "_calls",
+        "_counted",
         "_done",
         "_ended",
         "_event_bytes_max",
@@ -78,6 +79,7 @@ class OpenAIChatStream:
         self._calls: dict[int, _ToolCalls] = {}
         self._finish: str | None = None
         self._raw_usage: Any = None
+        self._counted: tuple[Usage | None, tuple[str, ...]] | None = (None, ())  # None: the raw one is still to be read
         self._id: str | None = None
         self._model: str | None = None
         self._notes: list[str] = []
@@ -288,11 +290,13 @@ class OpenAIChatStream:
         if raw is None and self._raw_usage is None:
             raw = chunk.get("timings")
         if raw is not None:
-            self._raw_usage = raw
+            self._raw_usage, self._counted = raw, None
         return raw
 
     def _usage(self) -> tuple[Usage | None, tuple[str, ...]]:
-        return (None, ()) if self._raw_usage is None else normalise_noted(self._raw_usage, self._variant)
+        if self._counted is None:
+            self._counted = normalise_noted(self._raw_usage, self._variant)
+        return self._counted
 
     def _broke_off(self, chunk: Any, name: str, out: list[Delta]) -> bool:
         if type(chunk) is dict:

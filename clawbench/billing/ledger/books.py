@@ -307,18 +307,21 @@ class Books:
 
     def _check_once(self, lines: Sequence[Line]) -> None:
         named = [(line.kind, line.ref) for line in lines if line.kind in _ONCE]
-        if named and (len(set(named)) != len(named) or any(self._archive.find(*name) for name in named)):
+        known = [kind_ref for kind_ref in named if self._archive.find(*kind_ref) is not None]
+        if known or (len(named) > 1 and len(set(named)) != len(named)):
             raise DuplicateRequest("settled", ", ".join(ref for _, ref in named))
 
     def _balances_after(self, lines: Sequence[Line]) -> dict[str, int]:
         """Of the accounts that move."""
-        before, after = self.state.balances, dict[str, int]()
+        before, after, most = self.state.balances.get, dict[str, int](), INT64_MAX
         for line in lines:
             for posting in line.moves:
                 account, amount = posting.account, posting.amount
-                balance = (after[account] if account in after else before.get(account, 0)) + amount
-                after[account] = balance
-                if not (-INT64_MAX <= amount <= INT64_MAX and -INT64_MAX <= balance <= INT64_MAX):
+                balance = after.get(account)
+                if balance is None:
+                    balance = before(account, 0)
+                balance = after[account] = balance + amount
+                if balance > most or -balance > most or amount > most or -amount > most:
                     raise LedgerOverflow(f"{account} would exceed a signed 64-bit integer")
         return after
 

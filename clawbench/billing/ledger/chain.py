@@ -40,7 +40,7 @@ def digest(
         head = _encode((seq, kind, at_us, account, ref, postings))
     except (ValueError, OverflowError) as error:
         raise Unwritable(f"an entry cannot be written: {error}") from error
-    return sha256(b"%b%b%b" % (prev_hash.encode(), head, detail)).hexdigest()
+    return sha256(prev_hash.encode() + head + detail).hexdigest()
 
 
 def hash_of(entry: Entry) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -44,7 +44,7 @@ _CAN_WAIT: Final = frozenset({Books.hold, Books.top_up, Books.balance})
 _FAILURES: Final = (sqlite3.Error, LedgerFileError, OSError)
 
 
-class Operation(NamedTuple):
+class Operation(Struct, frozen=True):
     """A call of the books, and who waits for its answer; nobody does where `future` is None."""
 
     call: Callable[..., Any]
@@ -63,7 +63,7 @@ class Counts(Struct):
     failures: int = 0
 
 
-class _Answer(NamedTuple):
+class _Answer(Struct, frozen=True):
     operation: Operation
     value: Any
     error: BaseException | None
@@ -210,12 +210,13 @@ class Writer:
         requests, attempts = list[str](), list[str]()
         for operation in batch:
             if operation.call is Books.hold:
-                with suppress(LedgerRefusal):
+                try:
                     requests.append(request_prefix(operation.args[0], operation.args[2]))
+                except LedgerRefusal:
+                    continue
             elif operation.call in (Books.settle, Books.release):
-                named = (each.attempt_id for listed in operation.args[2:] for each in listed)
-                attempts += [attempt for attempt in named if attempt.isascii()]
-        self._store.look_ahead(requests, attempts)
+                attempts += [each.attempt_id for listed in operation.args[2:] for each in listed]
+        self._store.look_ahead(requests, [attempt for attempt in attempts if attempt.isascii()])
 
     def _reopen(self, error: Exception) -> bool | None:
         """Whether what was decided last is on disk; None where the ledger is to close before that is known.
@@ -306,7 +307,8 @@ class Writer:
 
     def _resolve(self, answers: Sequence[_Answer]) -> None:
         """In the loop's thread."""
-        for operation, value, error in answers:
+        for answer in answers:
+            operation, value, error = answer.operation, answer.value, answer.error
             future = operation.future
             assert future is not None
             if not future.done():
