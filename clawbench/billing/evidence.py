@@ -30,6 +30,9 @@ _COUNTS: Final = (b"eval_count", b"tionMetrics", b"oken_count", b"okenCount", b"
 _HELD_BYTES_MAX: Final = 64 * 1024
 """So much of a stream is looked through at a time: most of it says nothing, and searching is cheap in large pieces."""
 
+_SMALL_BYTES: Final = 2048
+"""Below this, splitting all of it costs no more than looking for what is worth splitting."""
+
 _OF_RESPONSES: Final = {
     "web_search_call": "web_search",
     "file_search_call": "file_search",
@@ -153,7 +156,7 @@ class StreamEvidence:
                 self._plain += data[: max(_PLAIN_BYTES_MAX - len(self._plain), 0)]
                 return
             self._started = bool(data.strip())
-        if self._is_sse and b"\r" not in data:
+        if self._is_sse and len(data) > _SMALL_BYTES and b"\r" not in data:
             data = _telling(data, self._words)
         if self._framed is not None:
             events = [_unwrapped(frame.payload) for frame in self._framed.feed(data)]

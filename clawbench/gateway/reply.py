@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -30,14 +30,14 @@ class CompletionReply(Struct, frozen=True):
 
 
 class StreamReply:
-    """An answer past its first output. Iterate `batches()` once, to its end; `end` is set after it.
+    """An answer past its first output. Call `batch` until it gives None; `end` is set then.
 
-    Raises `RequestError` from `batches()` when the stream breaks: nothing can be mended, the client is told.
+    `batch` raises `RequestError` when the stream breaks: nothing can be mended, the client is told.
     When the client leaves, call `leave()` and read on for as long as it says: the provider bills the whole answer, and
     its end tells how much that is. To stop earlier, call `abandon()`: the bill is then an estimate. `close()` is last.
     """
 
-    __slots__ = ("_attempt", "_broke", "_done", "_drains", "_over", "is_gone", "served")
+    __slots__ = ("_attempt", "_begun", "_broke", "_done", "_drains", "_over", "is_gone", "served")
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class StreamReply:
         broke: Callable[[BaseException], Awaitable[Exception]],
     ) -> None:
         self.served, self._attempt, self._drains, self._done, self._broke = served, attempt, drains, done, broke
-        self._over = self.is_gone = False
+        self._begun = self._over = self.is_gone = False
 
     @property
     def end(self) -> StreamEnd:
-        """How the stream ended; only after `batches()` is exhausted."""
+        """How the stream ended; only after the last batch."""
         assert self._attempt.end is not None, "the stream is still under way"
         return self._attempt.end
 
@@ -62,24 +62,27 @@ class StreamReply:
         """The counts that were billed by, the gateway's own where the provider gave none; only after the end."""
         return self._attempt.facts.usage
 
-    async def batches(self) -> AsyncIterator[list[Delta]]:
-        """The deltas, one list for each wake-up of the loop."""
+    async def batch(self) -> list[Delta] | None:
+        """The next deltas, those of one wake-up, once the ones before have been handed on; None at the end."""
         attempt, checkpoints = self._attempt, self.served.hold.checkpoints
         try:
-            while (deltas := await attempt.batch()) is not None:
-                yield deltas
-                if checkpoints is not None:
-                    checkpoints.handed_on(attempt)
-        except GeneratorExit:
-            raise
+            if checkpoints is not None and self._begun:
+                checkpoints.handed_on(attempt)
+            self._begun = True
+            deltas = await attempt.batch()
         except BaseException as error:
             self._over = True
-            raise await self._broke(error) from error
-        else:
+            try:
+                raise await self._broke(error) from error
+            finally:
+                await attempt.aclose()
+        if deltas is None:
             self._over = True
-            await self._done(self.is_gone)
-        finally:
-            await attempt.aclose()
+            try:
+                await self._done(self.is_gone)
+            finally:
+                await attempt.aclose()
+        return deltas
 
     async def abandon(self, reason: BaseException) -> None:
         """The client has gone; records it, gives the connection back. Harmless after the end."""

@@ -109,7 +109,7 @@ class App:
         )
 
     def _route(self, method: str, path: str) -> Handler:
-        found = self._routes.get(path)
+        found = self._routes.get(path.removeprefix("/v1"))
         if found is None:
             path = normal_path(path)
             found = self._routes.get(path)

@@ -121,7 +121,7 @@ async def _stream(
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             held = encoder.open()
             try:
-                async for deltas in reply.batches():
+                while (deltas := await reply.batch()) is not None:
                     if reply.is_gone and gathered is None:
                         continue
                     frames = held + encoder.feed(deltas)
