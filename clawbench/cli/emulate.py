@@ -101,7 +101,8 @@ class _Announcing(uvicorn.Server):
         for server in self.servers:
             host, port = server.sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            click.echo(f"clawbench emulates {len(self._plan.providers)} providers (Ctrl-C ends it)")
+            count = len(self._plan.providers)
+            click.echo(f"clawbench emulates {count} provider{'' if count == 1 else 's'} (Ctrl-C ends it)")
             for provider in self._plan.providers:
                 for dialect in provider.dialects:
                     address = provider.base_url(f"http://{shown}:{port}", dialect)

@@ -218,4 +218,5 @@ class _Announcing(uvicorn.Server):
             shown = f"[{host}]" if ":" in host else host
             names = {shown, *(("localhost", "127.0.0.1", "[::1]") if host in LOOPBACK else ())}
             self._app.hosts = None if host in EVERYWHERE else frozenset(f"{name}:{port}" for name in names)
-            click.echo(f"clawbench serves {self._models} models on http://{shown}:{port}/v1 (Ctrl-C ends it)")
+            models = f"{self._models} model{'' if self._models == 1 else 's'}"
+            click.echo(f"clawbench serves {models} on http://{shown}:{port}/v1 (Ctrl-C ends it)")
