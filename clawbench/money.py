@@ -56,7 +56,7 @@ def exact_text(pico: int) -> str:
 
 def usd_text(pico: int, places: int = 6) -> str:
     """Amount of pico-USD as decimal text with `places` digits, rounded half to even: 1_234_500_000 → '0.001234'."""
-    if places == 12:
+    if places == 12:  # nothing to round, and every answer's header has it
         sign, size = ("-", -pico) if pico < 0 else ("", pico)
         return f"{sign}{size // PICO}.{size % PICO:012d}"
     return f"{(Decimal(pico) / PICO).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN):f}"
