@@ -234,22 +234,29 @@ class _Drive:
     def __init__(self, app: App, cell: Cell, bodies: Bodies, clock: Clock, progress: Callable[[int], None]) -> None:
         self._app, self._cell, self._bodies, self._clock, self._progress = app, cell, bodies, clock, progress
         self._failure: BaseException | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
         self.finished = 0
 
     async def open_loop(self, arrivals: Iterator[Arrival]) -> None:
         loop = asyncio.get_running_loop()
-        tasks: set[asyncio.Task[None]] = set()
         for arrival in arrivals:
             if arrival.t_s > self._clock.now():
                 await self._clock.sleep_until(arrival.t_s)
             if self._failure is not None:
                 break
-            task = loop.create_task(self._one(arrival, arrival.t_s))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        while tasks:
-            await asyncio.wait(tasks)
+            self._under_way.add(loop.create_task(self._tracked(arrival)))
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         self._check()
+
+    async def _tracked(self, arrival: Arrival) -> None:
+        # A callback at the task's end would take the loop one more turn.
+        try:
+            await self._one(arrival, arrival.t_s)
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.discard(task)
 
     async def closed_loop(self, arrivals: Iterator[Arrival], concurrency: int) -> None:
         async def client() -> None:

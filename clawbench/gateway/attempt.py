@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
 
 from msgspec import structs
 
@@ -19,11 +18,9 @@ from clawbench.errors import UpstreamError
 from clawbench.gateway.recorder import AttemptFacts
 from clawbench.routing.router import Lease
 from clawbench.transports.protocol import Transport
-from clawbench.types import ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd, Usage
+from clawbench.types import Burst, ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd, TextRun, Usage
 from clawbench.wires.gemini_reply import PROMPT_BLOCKED
 from clawbench.wires.protocol import StreamDecoder, Wire
-
-_MANY: Final = 8  # chunks that came together, as they do from a recording: read at once where the dialect can
 
 
 class Attempt:
@@ -37,11 +34,11 @@ class Attempt:
     _reply: HttpReply
     _arrivals: AsyncIterator[Sequence[Chunk]]
     _decoder: StreamDecoder
-    _read_texts: Callable[[Sequence[bytes]], list[Delta]] | None  # see `wires.protocol.TextDecoder`
+    _read_texts: Callable[[bytes], tuple[list[str], int]] | None  # see `wires.protocol.TextDecoder`
 
     def __init__(self, wire: Wire, facts: AttemptFacts, lease: Lease) -> None:
         self._wire, self.facts, self.lease = wire, facts, lease
-        self._early: list[Delta] = []
+        self._early: list[Delta | TextRun] = []
         self._broken: UpstreamError | None = None
         self._lost: tuple[str, ...] = ()  # what the dialect could not say
         self._idle_timeout_s: float | None = None  # None: gaps are not watched
@@ -88,7 +85,7 @@ class Attempt:
         # What stood in the same batch behind the first output may have broken; it is told after that output.
         self._idle_timeout_s = None if self._reply.batch_rest() else idle_timeout_s
 
-    async def batch(self) -> list[Delta] | None:
+    async def batch(self) -> list[Delta | TextRun] | None:
         """The next deltas, those of one wake-up; None at the end. Raises behind the last good ones of what breaks."""
         if self._early:
             deltas, self._early = self._early, []
@@ -178,7 +175,7 @@ class Attempt:
         self.facts.chunks = len(parts)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _next(self) -> list[Delta] | None:
+    async def _next(self) -> list[Delta | TextRun] | None:
         """The deltas of the next wake-up; None once the stream has ended well; raises once it has broken."""
         if self._broken is not None:
             raise self._broken
@@ -201,40 +198,41 @@ class Attempt:
         except TimeoutError:
             raise UpstreamError(f"Nothing came for {idle_timeout_s:g} s.", outcome="timeout_idle") from None
 
-    def _decode(self, arrived: Sequence[Chunk]) -> list[Delta]:
-        feed, facts, gathered = self._decoder.feed, self.facts, self._gathered
+    def _decode(self, arrived: Sequence[Chunk]) -> list[Delta | TextRun]:
+        feed, facts, gathered, delivered = self._decoder.feed, self.facts, self._gathered, self._delivered
         assert gathered is not None
-        delivered = self._delivered
+        facts.chunks, facts.t_end_s = facts.chunks + len(arrived), arrived[-1].t_s
         first_s, last_s = facts.t_first_token_s, facts.t_last_token_s
-        data = [chunk.data for chunk in arrived]
-        deltas: list[Delta] = []
-        if len(arrived) >= _MANY and self._read_texts is not None and (texts := self._read_texts(data)):
-            deltas += texts
-            delivered += [delta.content for delta in texts if delta.content]
-            first_s, last_s = first_s or arrived[0].t_s, arrived[len(texts) - 1].t_s
-            del data[: len(texts)]  # events of text alone say nothing that is billed
-        for chunk in arrived[len(deltas) :] if deltas else arrived:
-            found = feed(chunk.data)
-            for delta in found:
+        deltas: list[Delta | TextRun] = []
+        if isinstance(arrived, Burst) and self._read_texts is not None and first_s is not None:
+            pieces, length = self._read_texts(arrived.data)
+            if pieces:  # which say nothing that is billed
+                deltas.append(TextRun(pieces))
+                delivered += pieces
+                last_s = arrived.come_s(length)
+            arrived = arrived.after(length)
+        error = None
+        for chunk in arrived:
+            for delta in feed(chunk.data):
+                deltas.append(delta)
                 if delta.content:
                     delivered.append(delta.content)
                 elif delta.has_output:
                     _note_output(delta, delivered)
                 else:
+                    error = delta.error
                     continue
                 last_s = chunk.t_s
                 if first_s is None:
                     first_s = last_s
-            deltas += found
-        gathered.feed_all(data)
-        facts.chunks += len(arrived)
-        facts.t_first_token_s, facts.t_last_token_s, facts.t_end_s = first_s, last_s, arrived[-1].t_s
-        if deltas and deltas[-1].error is not None:
-            self._broken = deltas.pop().error
+        gathered.feed_all([chunk.data for chunk in arrived])
+        facts.t_first_token_s, facts.t_last_token_s = first_s, last_s
+        if error is not None:  # nothing follows an error
+            deltas.pop()
+            self._broken = error
             self._note_end(self._decoder.finish())
             if not deltas or first_s is None:
-                assert self._broken is not None
-                raise self._broken
+                raise error
         return deltas
 
     def _finish(self) -> None:

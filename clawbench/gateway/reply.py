@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from clawbench.gateway.attempt import Attempt
 from clawbench.gateway.holds import OpenHold
-from clawbench.types import Completion, Delta, Offer, StreamEnd, Usage
+from clawbench.types import Completion, Delta, Offer, StreamEnd, TextRun, Usage
 
 
 class Served(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class StreamReply:
         """The counts that were billed by, the gateway's own where the provider gave none; only after the end."""
         return self._attempt.facts.usage
 
-    async def batch(self) -> list[Delta] | None:
+    async def batch(self) -> list[Delta | TextRun] | None:
         """The next deltas, those of one wake-up, once the ones before have been handed on; None at the end."""
         attempt, checkpoints = self._attempt, self.served.hold.checkpoints
         try:

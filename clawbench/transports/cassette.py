@@ -20,7 +20,7 @@ from clawbench.rng import Draws, draws
 from clawbench.routing.estimates import UNKNOWN
 from clawbench.transports.restage import Restaged, restage
 from clawbench.transports.timeline import Timeline, recorded, streamed, whole
-from clawbench.types import ChatRequest, Chunk, Headers, HttpCall, Match, Offer, Provenance
+from clawbench.types import Burst, ChatRequest, Chunk, Headers, HttpCall, Match, Offer, Provenance
 from clawbench.wires.protocol import Wire
 
 CALLS_REMEMBERED = 8192
@@ -166,9 +166,9 @@ class CassetteReply:
     async def chunks(self) -> AsyncIterator[Sequence[Chunk]]:
         """Each at its instant; once the gateway asks for it, and nobody is to be paced, the rest together."""
         chunks = self._all()
-        for place, chunk in enumerate(chunks):
+        for place in range(len(chunks)):
             if self._batched:
-                rest = chunks[place:]
+                rest = chunks.rest(place)
                 if rest[-1].t_s > self._deadline_s:
                     in_time = [each for each in rest if each.t_s <= self._deadline_s]
                     if in_time:
@@ -177,6 +177,7 @@ class CassetteReply:
                 await until(self._clock, rest[-1].t_s, self._deadline_s)
                 yield rest
                 return
+            chunk = chunks[place]
             await until(self._clock, chunk.t_s, self._deadline_s)
             yield (chunk if not self._paced else Chunk(chunk.data, self._clock.now()),)
 
@@ -188,17 +189,11 @@ class CassetteReply:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def _all(self) -> list[Chunk]:
-        body, sent_s, ends = self._body, self._sent_s, self._timeline.ends
-        starts = (0, *ends)
-        chunks = [
-            Chunk(body[start:end], sent_s + at_s)
-            for start, end, at_s in zip(starts, ends, self._timeline.at_s, strict=False)
-        ]
-        start = starts[-1]
-        if start < len(body) and chunks:
-            chunks[-1] = Chunk(chunks[-1].data + body[start:], chunks[-1].t_s)
-        return chunks
+    def _all(self) -> Burst:
+        body, ends = self._body, self._timeline.ends
+        if ends and ends[-1] < len(body):  # the last chunk is whatever is left
+            ends = (*ends[:-1], len(body))
+        return Burst(body, ends, self._timeline.at_s, since_s=self._sent_s)
 
 
 async def until(clock: Clock, at_s: float, deadline_s: float) -> None:

@@ -8,6 +8,7 @@ meets the same luck at an offer under every strategy. The label says which it wa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import overload
 
 from msgspec import Struct
 
@@ -31,6 +32,32 @@ class Timeline(Struct, frozen=True):
     ends: Sequence[int]
     at_s: Sequence[float]
     source: TimingSource
+
+
+class _Evenly(Sequence[float]):
+    """`count` instants, evenly spaced from `first_s` on, the one at place `last` being `span_s` later; worked out when
+    asked for, since of most streams only two ever are.
+    """
+
+    __slots__ = ("_count", "_first_s", "_last", "_span_s")
+
+    def __init__(self, first_s: float, span_s: float, last: int, count: int) -> None:
+        self._first_s, self._span_s, self._last, self._count = first_s, span_s, last, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> float: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[float]: ...
+
+    def __getitem__(self, place: int | slice) -> float | list[float]:
+        places = range(self._count)[place]
+        if isinstance(places, range):
+            return [self._first_s + self._span_s * each / self._last for each in places]
+        return self._first_s + self._span_s * places / self._last
 
 
 def recorded(timing: RecordedTiming) -> Timeline:
@@ -85,7 +112,7 @@ def streamed(
             ttft_s = min(ttft_s, revealed.e2e_s)
             span_s = revealed.e2e_s - ttft_s
     last = max(1, len(ends) - 1)
-    return Timeline(ttft_s, ends, [ttft_s + span_s * index / last for index in range(len(ends))], source)
+    return Timeline(ttft_s, ends, _Evenly(ttft_s, span_s, last, len(ends)), source)
 
 
 def _drawn(profile: LatencyProfile, draw: Draws) -> tuple[float, float]:

@@ -13,13 +13,14 @@ from typing import Any, Final
 import msgspec
 
 from clawbench.errors import UpstreamError
-from clawbench.types import Choice, Completion, Delta, StreamEnd, ToolCall, ToolCallDelta, Usage
+from clawbench.types import Choice, Completion, Delta, StreamEnd, TextRun, ToolCall, ToolCallDelta, Usage
 from clawbench.wires.protocol import ComposedReply
 from clawbench.wires.tolerant_json import dumps
 
 DONE: Final = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _TEXT_END: Final = b'},"finish_reason":null}]}\n\n'
 _TOP_FIELDS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
 _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority"})  # other words fail in typed clients
@@ -133,10 +134,13 @@ class StreamEncoder:
         """The first frame: the role of choice 0."""
         return self._start(0)
 
-    def feed(self, deltas: Sequence[Delta]) -> bytes:
+    def feed(self, deltas: Sequence[Delta | TextRun]) -> bytes:
         """Frames for these deltas, b"" if none of them is output. Their usage and finish reasons are not written."""
         frames: list[bytes] = []
         for delta in deltas:
+            if isinstance(delta, TextRun):
+                frames += (self._text, self._texts(delta.pieces), _TEXT_END)
+                continue
             content = delta.content
             if (
                 content
@@ -156,6 +160,14 @@ class StreamEncoder:
             else:
                 self._other(delta, frames)
         return b"".join(frames)
+
+    def _texts(self, pieces: list[str]) -> bytes:
+        """Pieces of text, with what stands between them in their frames."""
+        between = _TEXT_END + self._text
+        try:
+            return _encode_lines(pieces)[:-1].replace(b"\n", between)  # no JSON text holds a line feed of its own
+        except UnicodeEncodeError:
+            return between.join(map(dumps, pieces))
 
     def finish(self, end: StreamEnd | None = None, *, usage: Usage | None = None) -> bytes:
         """The last frames: a finish reason for every choice, usage if it was asked for, the end marker.

@@ -7,7 +7,6 @@ wins. Knows nothing of what a client is sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from clawbench.errors import UpstreamError
@@ -93,12 +92,16 @@ class OpenAIChatStream:
             return out
         if not self._started and self._is_plain(data):
             return out
-        if self._quick and self._splitter.is_one_event(data):
-            text = plain_text(data[6:-2])
-            if text is not None and text.index in self._open:
-                out.append(text)
-                return out
-            self._misses += 1
+        one = self._splitter.one_event(data)
+        if one is not None:
+            if self._quick:
+                text = plain_text(one)
+                if text is not None and text.index in self._open:
+                    out.append(text)
+                    return out
+                self._misses += 1
+            self._event(one, "", out)
+            return out
         for event in self._splitter.feed(data):
             if not self._event(event.data, event.name, out):
                 return out
@@ -107,12 +110,17 @@ class OpenAIChatStream:
             self._fail(UpstreamError(message, outcome="too_large"), out)
         return out
 
-    def texts(self, chunks: Sequence[bytes]) -> list[Delta]:
+    def texts(self, data: bytes) -> tuple[list[str], int]:
         """See `TextDecoder.texts`."""
-        if self._failed or self._done or not self._quick or not self._splitter.takes(max(map(len, chunks))):
-            return []
-        found = plain_texts(chunks)
-        return found if self._open.issuperset([delta.index for delta in found]) else []
+        if (
+            self._failed
+            or self._done
+            or not self._quick
+            or 0 not in self._open
+            or not self._splitter.is_between_events()
+        ):
+            return [], 0
+        return plain_texts(data, self._event_bytes_max)
 
     def finish(self) -> StreamEnd:
         """What is known at the end of the body."""

@@ -6,7 +6,7 @@ whatever does not fit exactly is left to that walk (`openai_chat_stream.py`), wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from typing import Any, Final
 
 import msgspec
@@ -50,7 +50,10 @@ class _Event(Struct, gc=False):
 _BRACKETS: Final = 4  # that every event has at least: itself, its choices, the choice, its delta
 
 _read: Final = msgspec.json.Decoder(_Event).decode
-_read_lines: Final = msgspec.json.Decoder(_Event).decode_lines
+_read_pieces: Final = msgspec.json.Decoder(list[str]).decode
+
+_CONTENT: Final = b'"content":'
+_string_at: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"').match
 
 
 def plain_text(event: bytes) -> Delta | None:
@@ -68,28 +71,53 @@ def plain_text(event: bytes) -> Delta | None:
     return Delta(index=choice.index, content=content) if choice.index else Delta(content=content)
 
 
-def plain_texts(chunks: Sequence[bytes]) -> list[Delta]:
-    """The pieces of text that the first of these chunks are, one each; as many as lie before what ends a stream.
+def plain_texts(data: bytes, bytes_max: int) -> tuple[list[str], int]:
+    """The pieces of text of choice 0 that the data begins with, one an event, and how many bytes they take.
 
-    Empty where one of them is anything else, or anything more: then each has to be looked at by itself.
+    ([], 0) where its first event is anything else, or one that takes pieces one by one: written in another way than
+    most, longer than `bytes_max`, or followed by text in events that are not like it.
     """
-    count = len(chunks)
-    while count and (b'"content":' not in chunks[count - 1] or b'"content":""' in chunks[count - 1]):
+    events = data.split(b"\n")[:-1:2]
+    frame = _frame(events[0]) if events else None
+    if frame is None:
+        return [], 0
+    before, after = frame
+    count, empty = len(events), len(before) + len(after) + len(b'""')
+    while count and not (
+        events[count - 1].startswith(before) and events[count - 1].endswith(after) and len(events[count - 1]) > empty
+    ):
         count -= 1
-    lines = [data[6:-2] for data in chunks[:count] if data[:7] == b"data: {" and data[-3:] == b"}\n\n"]
-    events = b"\n".join(lines)
-    if not lines or len(lines) < count or events.count(b"\n") >= count or events.find(13) >= 0:
-        return []
+    start, end = len(before), -len(after)
+    pieces = [event[start:end] for event in events[:count]]
+    after += b"\n\n"
+    together = before + (after + before).join(pieces) + after
+    if max(map(len, pieces)) + start - end > bytes_max or not data.startswith(together):
+        return [], 0
     try:
-        # Each line begins with { and ends with }, so that none can go on in the next: that would need a comma between.
-        read = _read_lines(events)
+        # A line feed within a string is an error, so none can go on in the next piece.
+        found = _read_pieces(b"[" + b",\n".join(pieces) + b"]")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
-    if len(read) != count or _has_hidden(events, count):
-        return []
-    choices = [event.choices[0] for event in read]
-    found = [Delta(index=each.index, content=each.delta.content) for each in choices if each.delta.content]
-    return found if len(found) == count else []
+        return [], 0
+    return (found, len(together)) if len(found) == count and all(found) else ([], 0)
+
+
+def _frame(event: bytes) -> tuple[bytes, bytes] | None:
+    """What stands before and after the text in a line that is an event of plain text of choice 0; None for any other.
+
+    The line with any other JSON string in its place is one too.
+    """
+    at = event.find(_CONTENT)
+    if at < 0 or not event.startswith(b"data: {"):
+        return None
+    at += len(_CONTENT)
+    string, delta = _string_at(event, at + 1 if event[at : at + 1] == b" " else at), plain_text(event[6:])
+    if string is None or delta is None or delta.index:
+        return None
+    before, after = event[: string.start()], event[string.end() :]
+    # Where no name outside the text is escaped, the one that is spelt so is the delta's.
+    if after.find(_CONTENT) >= 0 or before.find(92) >= 0 or after.find(92) >= 0:
+        return None
+    return before, after
 
 
 def _has_hidden(events: bytes, count: int) -> bool:

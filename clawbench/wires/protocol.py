@@ -8,7 +8,7 @@ Every method raises `UpstreamError` for what a provider did wrong, and nothing e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from msgspec import Struct
@@ -30,12 +30,12 @@ class StreamDecoder(Protocol):
 
 
 class TextDecoder(StreamDecoder, Protocol):
-    """A decoder that can read many chunks of plain text at once; who has no `texts` is fed each."""
+    """A decoder that can read many events of plain text at once; who has no `texts` is fed every chunk."""
 
-    def texts(self, chunks: Sequence[bytes]) -> list[Delta]:
-        """The deltas of the first of these chunks, one each, as `feed` would give them; feed it the others.
+    def texts(self, data: bytes) -> tuple[list[str], int]:
+        """The pieces of text that `data` begins with, one an event, and how many bytes they take: feed it the others.
 
-        As many as are nothing but text, which may be none of them.
+        As many as are nothing but text of choice 0, which may be none of them: ([], 0).
         """
         ...
 

@@ -56,9 +56,8 @@ class SseSplitter:
         """Events that these bytes complete."""
         if self.oversize or not data:
             return []
-        if self.is_one_event(data):
-            self._first_line = False
-            return [SseEvent(data[6:-2], "")]
+        if (one := self.one_event(data)) is not None:
+            return [SseEvent(one)]
         if self._after_cr:
             self._after_cr = False
             if data[0] == 10:
@@ -80,19 +79,27 @@ class SseSplitter:
             self._hold(rest)
         return events
 
-    def is_one_event(self, data: bytes) -> bool:
-        """Whether these bytes are one event of one data line and nothing is held: what providers send a chunk."""
-        return (
-            data.find(10) == len(data) - 2
+    def one_event(self, data: bytes) -> bytes | None:
+        """Takes bytes that are one event of one data line while nothing is held, which is what providers send a chunk.
+
+        The event's data; None, and nothing is taken, where the bytes are anything else.
+        """
+        length = len(data) - 2
+        if (
+            data.find(10) == length
             and data[-1] == 10
             and data[:6] == b"data: "
+            and length <= self._bytes_max
+            and not (self._held or self._data or self._name or self._after_cr or self.oversize)
             and data.find(13) < 0
-            and self.takes(len(data) - 2)
-        )
+        ):
+            self._first_line = False
+            return data[6:-2]
+        return None
 
-    def takes(self, length: int) -> bool:
-        """Whether nothing is held, and an event of so many bytes is not too long."""
-        return length <= self._bytes_max and not (self._held or self._data or self._name or self._after_cr)
+    def is_between_events(self) -> bool:
+        """Whether nothing is held."""
+        return not (self._held or self._data or self._name or self._after_cr or self.oversize)
 
     def unfinished(self) -> SseEvent | None:
         """The event that the body ended in, None if it ended between events. A line without an end is part of it."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from clawbench.errors import UpstreamError
-from clawbench.types import Choice, Completion, Delta, StreamEnd, ToolCall, ToolCallDelta, Usage
+from clawbench.types import Choice, Completion, Delta, StreamEnd, TextRun, ToolCall, ToolCallDelta, Usage
 from clawbench.wires.openai_chat import OpenAIChat
 from clawbench.wires.openai_chat_compose import StreamEncoder, compose_completion
 from tests.wires.made import decoded, shown
@@ -207,6 +207,13 @@ def test_many_deltas_are_one_block_of_bytes_and_none_are_none() -> None:
     deltas = [Delta(content=str(number)) for number in range(50)]
     assert many.feed(deltas) == b"".join(one.feed([delta]) for delta in deltas)
     assert encoder().feed([Delta(usage=SPENT), Delta(finish_reason="stop")]) == b""
+
+
+@given(st.lists(st.text(min_size=1), min_size=1))
+def test_a_run_of_text_is_sent_as_its_pieces_one_by_one_would_be(pieces: list[str]) -> None:
+    one, many = encoder(), encoder()
+    together = many.feed([TextRun(pieces), Delta(content="end")])
+    assert together == b"".join(one.feed([Delta(content=piece)]) for piece in [*pieces, "end"])
 
 
 def test_a_composed_stream_that_broke_ends_with_its_error() -> None:
