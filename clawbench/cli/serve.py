@@ -97,7 +97,8 @@ def command(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if record_into is not None:
         _check_costs_nothing(loaded)
-    prepared = prepare(loaded) if record_into is None else prepare_live(loaded)
+    opened = prepare if record_into is None else prepare_live
+    prepared = opened(loaded, priced_at_s=now().timestamp())
     asyncio.run(
         _billed(
             ledger_file,

@@ -18,7 +18,7 @@ from clawbench.billing.ledger.protocol import Entry, Ledger
 from clawbench.clock import Clock
 from clawbench.experiments.baselines import router_for
 from clawbench.experiments.client import Answer, ask, client_body
-from clawbench.experiments.prepare import Prepared
+from clawbench.experiments.prepare import VIRTUAL_EPOCH_S, Prepared
 from clawbench.experiments.warm_start import restored
 from clawbench.gateway.holds import Holds
 from clawbench.gateway.ledger_rows import LedgerRows
@@ -39,7 +39,6 @@ from clawbench.wires import wire_for
 from clawbench.workloads.protocol import Arrival
 
 # Answers are stamped with this plus virtual seconds, so that the same seed gives the same bytes.
-VIRTUAL_EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 ACCOUNT = "bench"
 PROGRESS_EVERY = 200
 ENTRIES_REMEMBERED = 50_000  # by the ledger of a server in memory
@@ -234,7 +233,7 @@ class _Drive:
     def __init__(self, app: App, cell: Cell, bodies: Bodies, clock: Clock, progress: Callable[[int], None]) -> None:
         self._app, self._cell, self._bodies, self._clock, self._progress = app, cell, bodies, clock, progress
         self._failure: BaseException | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[int, asyncio.Task[None]] = {}
         self.finished = 0
 
     async def open_loop(self, arrivals: Iterator[Arrival]) -> None:
@@ -244,9 +243,9 @@ class _Drive:
                 await self._clock.sleep_until(arrival.t_s)
             if self._failure is not None:
                 break
-            self._under_way.add(loop.create_task(self._tracked(arrival)))
+            self._under_way[arrival.index] = loop.create_task(self._tracked(arrival))
         if self._under_way:
-            await asyncio.wait(self._under_way)
+            await asyncio.wait(self._under_way.values())
         self._check()
 
     async def _tracked(self, arrival: Arrival) -> None:
@@ -254,9 +253,7 @@ class _Drive:
         try:
             await self._one(arrival, arrival.t_s)
         finally:
-            task = asyncio.current_task()
-            assert task is not None
-            self._under_way.discard(task)
+            del self._under_way[arrival.index]
 
     async def closed_loop(self, arrivals: Iterator[Arrival], concurrency: int) -> None:
         async def client() -> None:

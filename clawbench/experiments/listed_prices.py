@@ -1,7 +1,8 @@
-"""What recorded offers are billed by: every table of the price lists that the plan names, not the base rates alone.
+"""What lists of prices say of a plan's offers: what recorded ones are billed by, and at which rates all are weighed.
 
-An offer's rows stand under its own id, for its own model and for each name by which the recordings say that it
-answered. What no list knows stays without a price, and is quarantined when it is served.
+Recorded offers are billed by every table of the lists that the plan names, not by base rates alone: their rows stand
+under the offer's own id, for its own model and for each name by which the recordings say that it answered. What no
+list knows stays without a price, and is quarantined when it is served.
 """
 
 from __future__ import annotations
@@ -13,17 +14,28 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from clawbench.billing.listed_book import Listing, listed_book, rows_of
+from clawbench.billing.offer_prices import OfferPrices
 from clawbench.billing.price_book import Tariff
 from clawbench.cassettes import formats
 from clawbench.cassettes.interaction import Interaction
 from clawbench.cassettes.store import CassetteStore
 from clawbench.catalog.price_maps import PriceMap
+from clawbench.catalog.tiers import Figures, tiered
 from clawbench.errors import CassetteError
 from clawbench.experiments.recorded_offers import base_of
-from clawbench.types import Offer
+from clawbench.types import Offer, Rates
 
 _MODEL = re.compile(rb'"(?:model|modelVersion)"\s*:\s*"([^"\\*?\x00-\x1f]{1,200})"')
 """How replies name the model that answered. A name that none answered by adds a row that nothing selects."""
+
+_BUCKETS = {
+    "input": "uncached_input",
+    "output": "output_text",
+    "cached_input": "cache_read",
+    "cache_write": "cache_write_5m",
+    "reasoning": "reasoning",
+}
+"""Rates of an offer and the buckets of a price book that they stand for."""
 
 
 class ListedPrices(Struct, frozen=True, kw_only=True):
@@ -63,6 +75,28 @@ def listed_prices(
         rounded=listed.dust,
         left_out={**listed.refused, **listed.unread},
     )
+
+
+def weighed(offers: Iterable[Offer], prices: OfferPrices, *, at_s: float) -> list[Offer]:
+    """The offers as strategies weigh them: where the plan's price book has a row, at its rates, as they are billed.
+
+    Those in force at `at_s` (Unix seconds) for the usual tier of service, outside windows; without both rates, None.
+    """
+    found = []
+    for offer in offers:
+        row = prices.row(offer, at_s=at_s)
+        own = row is None or row.tariff.provider == offer.id
+        found.append(offer if row is None or own else structs.replace(offer, rates=_rates_of(row.tariff)))
+    return found
+
+
+def _rates_of(row: Tariff) -> Rates | None:
+    tiers = {tier.threshold - tier.inclusive: _figures(tier.rates) for tier in row.tiers}
+    return tiered(_figures(row.rates), tiers)
+
+
+def _figures(rates: Mapping[str, int]) -> Figures:
+    return {name: rates.get(bucket) for name, bucket in _BUCKETS.items()}
 
 
 def recorded_list(path: Path, raw: bytes) -> bytes:

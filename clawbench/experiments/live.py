@@ -16,7 +16,7 @@ from clawbench.cassettes.tape import RecordMode
 from clawbench.clock import Clock
 from clawbench.config.plan import Plan
 from clawbench.errors import PlanError
-from clawbench.experiments.prepare import Prepared, prepare
+from clawbench.experiments.prepare import VIRTUAL_EPOCH_S, Prepared, prepare
 from clawbench.transports.network import NetworkLimits, NetworkTransport
 from clawbench.transports.protocol import Transport
 from clawbench.transports.recording import RecordingTransport
@@ -88,8 +88,8 @@ def live_transport(
     return RecordingTransport(network, reel, clock)
 
 
-def prepare_live(plan: Plan) -> Prepared:
+def prepare_live(plan: Plan, *, priced_at_s: float = VIRTUAL_EPOCH_S) -> Prepared:
     """What `prepare` opens, with every offer able to serve, recorded or not."""
-    prepared = prepare(plan)
+    prepared = prepare(plan, priced_at_s=priced_at_s)
     prepared.ineligible = {}
     return prepared

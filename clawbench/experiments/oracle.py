@@ -20,8 +20,8 @@ from clawbench.billing.outcomes import Hold
 from clawbench.clock import Clock, LoopClock, run_virtual
 from clawbench.config.plan import Plan
 from clawbench.errors import RequestError, UpstreamError, UsageError
-from clawbench.experiments.cell import VIRTUAL_EPOCH_S, Bodies, build_router, model_reference, with_faults
-from clawbench.experiments.prepare import Prepared, prepare
+from clawbench.experiments.cell import Bodies, build_router, model_reference, with_faults
+from clawbench.experiments.prepare import VIRTUAL_EPOCH_S, Prepared, prepare
 from clawbench.gateway.admission import shape_of
 from clawbench.gateway.attempt import Attempt
 from clawbench.gateway.quotas import Quotas

@@ -19,7 +19,7 @@ from clawbench.catalog.price_maps import PriceMap, read_price_maps
 from clawbench.clock import Clock
 from clawbench.config.plan import Plan
 from clawbench.errors import CassetteError, PlanError, RequestError, UpstreamError
-from clawbench.experiments.listed_prices import ListedPrices, listed_prices, recorded_list, served_names
+from clawbench.experiments.listed_prices import ListedPrices, listed_prices, recorded_list, served_names, weighed
 from clawbench.experiments.recorded_offers import offers_of_recordings
 from clawbench.experiments.warm_start import read_estimates
 from clawbench.routing.reference import ANY_MODEL, PATTERNS, resolve
@@ -32,6 +32,7 @@ from clawbench.workloads.arrivals import ArrivalProcess, Bursty, ClosedLoop, Con
 from clawbench.workloads.prompts import PromptFile, PromptSource, RecordedPrompts
 from clawbench.workloads.traffic import Traffic
 
+VIRTUAL_EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z, at which the time of every cell begins
 PROBLEMS_SHOWN = 5
 
 
@@ -45,8 +46,13 @@ class Prepared:
         offers: list[Offer],
         prices: PriceMap,
         listed: ListedPrices,
+        *,
+        priced_at_s: float,
     ) -> None:
         self.plan, self.opened = plan, opened
+        self.biller = _biller(plan, offers, listed)
+        self.prices = _price_book(self.biller, offers)
+        offers = weighed(offers, self.biller.prices, at_s=priced_at_s)
         self.catalog = Catalog(
             offers,
             display_names={key: table.name for key, table in plan.table.models.items() if table.name is not None},
@@ -59,8 +65,6 @@ class Prepared:
         self.warm = None if plan.warm_from is None else read_estimates(plan.warm_from)
         self.traffic = _traffic(plan, opened, self.store, offers)
         self.cassettes = _named(plan, opened)
-        self.biller = _biller(plan, offers, listed)
-        self.prices = _price_book(self.biller, offers)
         self.warnings = [*_only_read(opened), *_warnings(offers, self.ineligible, prices, listed)]
 
     def transport(self, clock: Clock, *, seed: int, paced: bool) -> CassetteTransport | EmulatorTransport:
@@ -76,8 +80,11 @@ class Prepared:
         )
 
 
-def prepare(plan: Plan) -> Prepared:
-    """Opens everything. Raises `CassetteError` for a cassette that cannot be read, `PlanError` for the rest."""
+def prepare(plan: Plan, *, priced_at_s: float = VIRTUAL_EPOCH_S) -> Prepared:
+    """Opens everything. `priced_at_s` (Unix seconds): strategies weigh offers at the prices in force then.
+
+    Raises `CassetteError` for a cassette that cannot be read, `PlanError` for the rest.
+    """
     try:
         formats = plan.table.replay.formats
         opened = open_store(plan.cassettes, _spoken(plan), cache_dir=cache_folder(), formats=formats)
@@ -104,7 +111,7 @@ def prepare(plan: Plan) -> Prepared:
         raise PlanError(f"{plan.path}: the cassettes hold no successful call that an offer could be made of")
     if plan.faults is not None:
         plan.faults.check(offer.id for offer in offers)
-    return Prepared(plan, opened, offers, prices, listed)
+    return Prepared(plan, opened, offers, prices, listed, priced_at_s=priced_at_s)
 
 
 def cache_folder() -> Path:
