@@ -91,7 +91,7 @@ class Holds:
             raise _limited(error) from None
         except LedgerUnavailable:
             raise _unavailable() from None
-        return OpenHold(self, held.id, Hold(pico_uat=amount, input_tokens=prompt_tokens), request)
+        return OpenHold(self, held.id, Hold(pico_uat=amount, input_tokens=prompt_tokens), request, context.surface)
 
 
 class OpenHold:
@@ -102,11 +102,13 @@ class OpenHold:
     """
 
     __slots__ = (
-        "_asked_ttl", "_holds", "_request", "bills", "charge_pico_uat", "checkpoints", "held", "id", "is_final",
+        "_asked_ttl", "_holds", "_request", "_strategy", "_surface", "bills", "charge_pico_uat", "checkpoints", "held",
+        "id", "is_final",
     )  # fmt: skip
 
-    def __init__(self, holds: Holds, id: str, held: Hold, request: ChatRequest) -> None:
-        self._holds, self.id, self.held, self._request = holds, id, held, request
+    def __init__(self, holds: Holds, id: str, held: Hold, request: ChatRequest, surface: str = "") -> None:
+        self._holds, self.id, self.held, self._request, self._surface = holds, id, held, request, surface
+        self._strategy = ""
         self._asked_ttl: str | None = ""
         self.bills: dict[int, AttemptBill] = {}  # by number of the attempt
         self.charge_pico_uat: int | None = None
@@ -114,8 +116,9 @@ class OpenHold:
         # What is forgotten with its process needs no note of how far it came.
         self.checkpoints = Checkpoints(self) if holds.waits else None
 
-    def begun(self, attempt: Attempt) -> Attempt:
-        """An attempt that is about to be sent; the same one."""
+    def begun(self, attempt: Attempt, strategy: str) -> Attempt:
+        """An attempt that is about to be sent, by this strategy's choice; the same one."""
+        self._strategy = strategy
         if self.checkpoints is not None:
             self.checkpoints.begun(attempt)
         return attempt
@@ -138,7 +141,7 @@ class OpenHold:
         attempt.note_bill(billed)
         return billed
 
-    async def close(self, number: int | None, *, model_requested: str, strategy: str = "", surface: str = "") -> None:
+    async def close(self, number: int | None) -> None:
         """Ends the hold by the bill of attempt `number`, the last one where that is None; all comes back without."""
         if not self.bills:
             with suppress(Spooled):
@@ -149,13 +152,7 @@ class OpenHold:
         decided = self.bills[number]
         bill, ledger = decided.bill, self._holds.ledger
         costs, risks = self._owed(self.bills, number)
-        derivation: dict[str, Any] = self._holds.biller.derivation(
-            decided,
-            model_requested=model_requested,
-            attempts=len(self.bills),
-            strategy=strategy,
-            surface=surface,
-        )
+        derivation = self._derivation(decided, len(self.bills))
         if bill.outcome == "quarantine":
             with suppress(Spooled):
                 await ledger.quarantine(self.id, derivation, costs, risks)
@@ -195,13 +192,22 @@ class OpenHold:
         charge = None
         if delivering is not None:
             decided = foreseen[delivering]
-            derivation = self._holds.biller.derivation(
-                decided, model_requested=self._request.model, attempts=len(bills)
-            )
             charge = Charge(
-                amount=decided.bill.charge_pico_uat or 0, derivation=derivation, evidence=decided.evidence.usage
+                amount=decided.bill.charge_pico_uat or 0,
+                derivation=self._derivation(decided, len(bills)),
+                evidence=decided.evidence.usage,
             )
         self._holds.ledger.checkpoint(self.id, Progress(charge=charge, costs=tuple(costs), risks=tuple(risks)))
+
+    def _derivation(self, decided: AttemptBill, attempts: int) -> dict[str, Any]:
+        """What the charge or the quarantine by this bill cites."""
+        return self._holds.biller.derivation(
+            decided,
+            model_requested=self._request.model,
+            attempts=attempts,
+            strategy=self._strategy,
+            surface=self._surface,
+        )
 
     def _owed(self, bills: Mapping[int, AttemptBill], decided: int | None) -> tuple[list[AttemptCost], list[Risk]]:
         """What providers bill for these attempts, and what they may bill; of `decided` a derivation says more."""

@@ -88,13 +88,13 @@ class Gateway:
             raise
         trace.held_pico_uat = hold.held.pico_uat
         asked = Asked(request, reference, shape, context, trace, deadline_s, hold)
-        if self.holds.waits:
-            decision = self._next(asked)
         try:
+            if self.holds.waits:
+                decision = self._next(asked)
             return await self._attempts(asked, decision)
         except RequestError as error:
             await self._settle(asked)
-            trace.close("failed", t_end_s=self.clock.now(), error_kind=error.code)
+            trace.close("failed" if trace.attempts else "rejected", t_end_s=self.clock.now(), error_kind=error.code)
             raise
         except BaseException as error:
             await self._settle(asked)
@@ -213,7 +213,7 @@ class Gateway:
         facts = AttemptFacts(offer=offer, number=len(asked.trace.attempts), cause=cause, t_dispatch_s=now_s)
         asked.trace.attempts.append(facts)
         lease = self.router.dispatched(offer.id, at_s=now_s, expires_s=asked.deadline_s + LEASE_GRACE_S)
-        return asked.hold.begun(Attempt(self.wire_for(offer), facts, lease))
+        return asked.hold.begun(Attempt(self.wire_for(offer), facts, lease), decision.strategy)
 
     async def _run(self, attempt: Attempt, asked: Asked) -> Reply:
         """One attempt, up to a whole answer or to the first output of a stream."""
@@ -320,8 +320,7 @@ class Gateway:
     async def _settle(self, asked: Asked, attempt: Attempt | None = None) -> None:
         """Ends the hold by the bill of this attempt, of the last one where none is named."""
         number = attempt.facts.number if attempt is not None else None
-        strategy, surface = asked.trace.decisions[-1].strategy, asked.context.surface
-        await asked.hold.close(number, model_requested=asked.request.model, strategy=strategy, surface=surface)
+        await asked.hold.close(number)
         asked.trace.charge_pico_uat = asked.hold.charge_pico_uat
 
     def _ended_s(self, attempt: Attempt) -> float:

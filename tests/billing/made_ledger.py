@@ -80,7 +80,7 @@ class Writing:
     ) -> None:
         """One request from hold to ending; `lost` are attempts before the one that decides."""
         held = await self.ledger.hold("a", "key", name, "body", hold, self.now_us + 60_000_000)
-        request = ChatRequest(model="m", messages=[])
+        request = ChatRequest(model="m@price", messages=[])
         opened = OpenHold(self.holds, held.id, Hold(pico_uat=hold, input_tokens=10), request)
         for number, (each, text) in enumerate((*lost, (offer, b""))):
             texts = (text,) if text else usage
@@ -92,7 +92,7 @@ class Writing:
                 model="m",
                 hold=opened.held,
             )
-        await opened.close(None, model_requested="m@price")
+        await opened.close(None)
 
     async def close(self) -> None:
         await self.ledger.close()

@@ -95,6 +95,11 @@ def test_what_was_delivered_until_the_last_note_is_charged_after_a_crash_and_no_
     derivation = msgspec.json.decode(msgspec.json.encode(settle.detail["derivation"]))
     assert derivation["delivered_tokens"] == 5, "seven were sent, and five of them had been noted at 3 s"
     assert derivation["flags"][-1] == "recovered"
+    assert (derivation["model_requested"], derivation["strategy"], derivation["surface"]) == (
+        "m",
+        "round_robin",
+        "chat",
+    )
     again = worked_again(derivation, lab.holds.biller.prices.book)
     assert not again.differences
     assert str(again.bill.charge_pico_uat) == settle.detail["amount"]

@@ -14,7 +14,9 @@ from clawbench.billing.hold_sizing import HoldSizing
 from clawbench.billing.ledger.proof import prove
 from clawbench.billing.offer_prices import OfferPrices
 from clawbench.billing.working_again import worked_again
+from clawbench.clock import run_virtual
 from clawbench.errors import UpstreamError
+from clawbench.experiments.client import Answer
 from clawbench.types import ChatRequest
 from tests.lab import CREDIT_PICO_UAT, Lab, chat, completion, error, events, in_lab, offer, streamed
 
@@ -76,6 +78,30 @@ def test_without_credit_no_provider_is_called() -> None:
     assert (request["status"], request["error_kind"], request["held_pico_uat"]) == (
         "rejected", "insufficient_credits", None,
     )  # fmt: skip
+
+
+def test_a_request_that_nobody_can_serve_any_more_once_its_hold_is_safe_gets_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> tuple[Answer, Lab]:
+        lab = Lab([PRICED], {PRICED.id: completion()}, durable=True)
+        hold = lab.ledger.hold
+
+        async def while_others_are_refused(*what: Any) -> Any:
+            made = await hold(*what)
+            lease = lab.router.dispatched(PRICED.id, at_s=0.0, expires_s=60.0)
+            lab.router.finished(lease, at_s=0.0, outcome="rate_limited", retry_after_s=30.0)
+            return made
+
+        monkeypatch.setattr(lab.ledger, "hold", while_others_are_refused)
+        return await lab.ask(chat()), lab
+
+    answer, lab = run_virtual(main)
+    assert (answer.status, lab.transport.calls) == (503, [])
+    assert kinds(lab) == ["hold", "release"]
+    assert balances(lab) == (CREDIT_PICO_UAT, 0)
+    (request,) = lab.frame("requests").to_dicts()
+    assert (request["status"], request["attempts"], request["charge_pico_uat"]) == ("rejected", 0, 0)
 
 
 def test_a_failure_that_nobody_billed_costs_nothing() -> None:
