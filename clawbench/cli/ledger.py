@@ -87,7 +87,10 @@ def holds(file: Path, as_json: bool) -> None:
 @click.argument("amount_uat")
 @click.option("--reason", required=True, help="Why this amount; it is kept with the charge.")
 def settle(file: Path, hold: str, amount_uat: str, reason: str) -> None:
-    """Charge AMOUNT_UAT, at most what is held, for a quarantined HOLD of FILE, and give the rest back."""
+    """Charge AMOUNT_UAT, at most what is held, for a quarantined HOLD of FILE, and give the rest back.
+
+    What its provider may bill stays as the platform's risk, as with `release`.
+    """
     amount = _pico(amount_uat)
 
     async def act(ledger: SqliteLedger, held: Hold, quarantine: Entry) -> None:
@@ -95,7 +98,7 @@ def settle(file: Path, hold: str, amount_uat: str, reason: str) -> None:
             raise UsageError(
                 f"AMOUNT_UAT must be at most the {exact_text(held.amount)} that {hold} holds, got {amount_uat}"
             )
-        await ledger.settle(hold, judged(quarantine, amount, reason))
+        await ledger.settle(hold, judged(quarantine, amount, reason), (), [risk_of(held, quarantine, reason)])
 
     account = asyncio.run(_judge(file, hold, act))
     click.echo(f"{account} was charged {exact_text(amount)} UAT for {hold}.")

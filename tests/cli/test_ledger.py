@@ -100,7 +100,7 @@ def test_an_operator_judges_what_is_in_quarantine_once(
     proof = prove(read_entries(Path(file)))
     assert proof.sound
     assert exact_text(proof.balances["client:local:available"]) == available
-    assert [(risk.provider, risk.amount) for risk in proof.open_risks] == ([("p", PICO)] if verb == "release" else [])
+    assert [(risk.provider, risk.amount) for risk in proof.open_risks] == [("p", PICO)]
     assert [hold.id for hold in proof.open_holds] == ["local/cut/1"]
     capsys.readouterr()
     assert run(["ledger", verb, file, *rest]) == 2

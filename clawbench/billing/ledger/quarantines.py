@@ -1,7 +1,7 @@
 """Holds that are kept open for somebody to judge, and what becomes of them when nobody does.
 
 An operator charges at most the hold, or gives all of it back. After 72 hours it is given back, so that no client's
-credit is locked for ever. What is given back is booked as a risk: the answer was delivered, its provider may bill it.
+credit is locked for ever. However it ends, a risk is booked: the answer was delivered, its provider may bill it.
 """
 
 from __future__ import annotations
