@@ -48,10 +48,14 @@ class _Event(Struct, gc=False):
     timings: None = None
 
 
+_BRACKETS: Final = 4  # that every event has at least: itself, its choices, the choice, its delta
+
 _read: Final = msgspec.json.Decoder(_Event).decode
+_read_lines: Final = msgspec.json.Decoder(_Event).decode_lines
 _read_pieces: Final = msgspec.json.Decoder(list[str]).decode
 
 _CONTENT: Final = b'"content":'
+_has_text: Final = re.compile(rb'"content": ?"(?!")').search
 _string_at: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"').match
 
 
@@ -65,7 +69,7 @@ def plain_text(event: bytes) -> Delta | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     content = choice.delta.content
-    if not content or _has_hidden(event):
+    if not content or _has_hidden(event, 1):
         return None
     return Delta(index=choice.index, content=content) if choice.index else Delta(content=content)
 
@@ -73,31 +77,55 @@ def plain_text(event: bytes) -> Delta | None:
 def plain_texts(data: bytes, bytes_max: int) -> tuple[list[str], int]:
     """The pieces of text of choice 0 that the data begins with, one an event, and how many bytes they take.
 
-    ([], 0) where not even the first event is one, where one is longer than `bytes_max`, and where the last that is like
-    the first has others before it that are not: then each has to be looked at by itself.
+    ([], 0) where not even the first event is one, where one is longer than `bytes_max`, and where text stands behind an
+    event of another kind: then each has to be looked at by itself.
     """
     events = data.split(b"\n")[:-1:2]
-    frame = _frame(events[0]) if events else None
+    while events and not _has_text(events[-1]):
+        events.pop()
+    if not events or (len(data) > bytes_max and max(map(len, events)) > bytes_max):
+        return [], 0
+    length = len(events) * 2 + sum(map(len, events))
+    read = data[:length]
+    if b"\r" in read:  # which ends a line, too
+        return [], 0
+    pieces = _alike(events, read)
+    if pieces is None and read == b"\n\n".join([*events, b""]):
+        pieces = _typed(events)
+    return ([], 0) if pieces is None else (pieces, length)
+
+
+def _alike(events: list[bytes], data: bytes) -> list[str] | None:
+    """The texts of these lines, if each is as the first one is but for the text; `data` has them as they came."""
+    frame = _frame(events[0])
     if frame is None:
-        return [], 0
+        return None
     before, after = frame
-    count, empty = len(events), len(before) + len(after) + len(b'""')
-    while count and not (
-        events[count - 1].startswith(before) and events[count - 1].endswith(after) and len(events[count - 1]) > empty
-    ):
-        count -= 1
     start, end = len(before), -len(after)
-    pieces = [event[start:end] for event in events[:count]]
+    pieces = [event[start:end] for event in events]
     after += b"\n\n"
-    together = before + (after + before).join(pieces) + after
-    if max(map(len, pieces)) + start - end > bytes_max or not data.startswith(together):
-        return [], 0
+    if before + (after + before).join(pieces) + after != data:
+        return None
     try:
         # A line feed within a string is an error, so none can go on in the next piece.
         found = _read_pieces(b"[" + b",\n".join(pieces) + b"]")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [], 0
-    return (found, len(together)) if len(found) == count and all(found) else ([], 0)
+        return None
+    return found if len(found) == len(events) and all(found) else None
+
+
+def _typed(events: list[bytes]) -> list[str] | None:
+    """The same for lines that differ in more than their text, as where each carries a filler of its own."""
+    count = len(events)
+    lines = [event[6:] for event in events if event[:7] == b"data: {" and event[-1:] == b"}"]
+    together = b"\n".join(lines)
+    try:
+        # Each line begins with { and ends with }, so that none can go on in the next: that would need a comma between.
+        read = [event.choices[0] for event in _read_lines(together)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    found = [choice.delta.content for choice in read if choice.delta.content and not choice.index]
+    return found if len(found) == len(read) == count and not _has_hidden(together, count) else None
 
 
 def _frame(event: bytes) -> tuple[bytes, bytes] | None:
@@ -119,11 +147,11 @@ def _frame(event: bytes) -> tuple[bytes, bytes] | None:
     return before, after
 
 
-def _has_hidden(event: bytes) -> bool:
+def _has_hidden(events: bytes, count: int) -> bool:
     """Whether what the types skip may be too deep, or no proper text; they do not look at it."""
-    if event.count(b"{") + event.count(b"[") > DEPTH_MAX:
+    if events.count(b"{") + events.count(b"[") > DEPTH_MAX + _BRACKETS * (count - 1):
         return True
-    return (event.find(92) >= 0 and b"\\ud" in event) or not (event.isascii() or _is_utf8(event))
+    return (events.find(92) >= 0 and b"\\ud" in events) or not (events.isascii() or _is_utf8(events))
 
 
 def _is_utf8(data: bytes) -> bool:

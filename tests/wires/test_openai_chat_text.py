@@ -118,6 +118,7 @@ TWISTS = [
     (b"\n\n", b"\r\n\r\n"),
     (b"\n\n", b"\n\n\n"),
     (b"\n\n", b"\n:\n"),
+    (b'"choices":', b'"choices":\r'),
     *[
         (b'"xyz"', text)
         for text in (
@@ -178,20 +179,37 @@ HIDDEN = HIDDEN[:50] + HIDDEN[50:].replace(b'"content"', b'"\\u0063ontent"')  # 
         A + A.replace(B, b'""') + A,
         A.replace(B, b'"a') + A.replace(B, b'b"') + A.replace(B, b'"x","y"'),
         A + A.replace(B, b'"a') + A.replace(B, b'b"') + A.replace(B, b'"x","y"'),
-        HIDDEN + HIDDEN.replace(B, b'"other"', 1),
         frame("xyz", index=1) * 2,
         A + A.replace(b'"index":0', b'"index":1') + A,
         A + A.replace(B, b'"x","y"'),
+        A.replace(b'"choices":', b'"choices":\r') * 2,
+        frame("a", tail={"filler": "x"})[:-2] + b"\n:\n" + frame("b", tail={"filler": "xy"}),
     ],
     ids=[
-        "an empty piece", "torn pieces first", "torn pieces", "another field of the name", "another choice",
-        "another choice between", "two strings",
+        "an empty piece", "torn pieces first", "torn pieces", "another choice",
+        "another choice between", "two strings", "a line end within", "a comment between",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_run_is_read_event_by_event(body: bytes) -> None:
     decoder = OpenAIChatStream()
     decoder.feed(FIRST)
     assert decoder.texts(body) == ([], 0)
+
+
+def test_what_is_read_is_the_deltas_text_and_not_another_field_of_that_name() -> None:
+    decoder = OpenAIChatStream()
+    decoder.feed(FIRST)
+    body = HIDDEN + HIDDEN.replace(B, b'"other"', 1)
+    assert decoder.texts(body) == (["xyz", "xyz"], len(body))
+
+
+@pytest.mark.parametrize("style", [{}, {"choice": {"finish_reason": None, "logprobs": None}}, {"delta": {"role": "a"}}])
+def test_events_that_each_carry_a_filler_of_their_own_are_read_at_once(style: dict[str, Any]) -> None:
+    decoder = OpenAIChatStream()
+    decoder.feed(FIRST)
+    pieces = ["a", '"', "é", "\\"]
+    body = b"".join(frame(piece, tail={"obfuscation": "x" * number}, **style) for number, piece in enumerate(pieces))
+    assert decoder.texts(body + chunk({}, finish="stop") + DONE) == (pieces, len(body))
 
 
 def test_nothing_is_read_at_once_before_the_answer_has_begun_or_after_it_has_ended() -> None:
