@@ -200,3 +200,10 @@ def _arguments(request: ChatRequest) -> dict[str, Any]:
         "response_format": "response_format",
     }
     return {name: getattr(request, field) for field, name in names.items() if getattr(request, field) is not None}
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "clawbench", "run", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "PLAN" in ran.stdout
