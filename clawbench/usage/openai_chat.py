@@ -100,7 +100,8 @@ def normalise_noted(raw: object, variant: str = "openai") -> tuple[Usage, tuple[
 
 def _from_openai(stated: dict[str, Any], raw: dict[str, Any], variant: Variant, counts: _Counts) -> Usage:
     read, part = counts.read, counts.part
-    prompt, completion, total = (read(stated, f"{key}_tokens") for key in ("prompt", "completion", "total"))
+    prompt, completion = read(stated, "prompt_tokens"), read(stated, "completion_tokens")
+    total = read(stated, "total_tokens")
     prompt_parts = _object(stated, "prompt_tokens_details")
     completion_parts = _object(stated, "completion_tokens_details")
 
