@@ -9,8 +9,9 @@ from clawbench.money import PICO, exact_text
 
 def usd(pico_usd: Fraction) -> str:
     """An exact amount of USD as decimal text, or as a fraction where no decimal is exact."""
-    if pico_usd.denominator == 1:
-        return exact_text(pico_usd.numerator)
+    whole, scale = pico_usd.as_integer_ratio()
+    if scale == 1:
+        return exact_text(whole)
     amount = pico_usd / PICO
     rest, places = amount.denominator, 0
     for prime in (2, 5):

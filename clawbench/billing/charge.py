@@ -121,10 +121,11 @@ def cost_of(book: PriceBook, counted: Counted, served: Served, uses: tuple[Uses,
 
 def charge_pico_uat(cost_pico_usd: Fraction | int, agreed: Terms) -> int:
     """The charge for a cost: whole pico-UAT, rounded up once. Raises `ChargeOverflow` beyond a signed 64-bit int."""
-    cost, factor = cost_pico_usd.numerator, agreed.factor
+    cost, scale = cost_pico_usd.as_integer_ratio()
     if cost < 0:
         raise ValueError("a cost below zero is no cost")
-    charge = -(-cost * factor.numerator // (cost_pico_usd.denominator * factor.denominator))
+    times, per = agreed.factor.as_integer_ratio()
+    charge = -(-cost * times // (scale * per))
     if charge > INT64_MAX:
         raise ChargeOverflow(f"{charge} pico-UAT do not fit a ledger amount")
     return charge

@@ -150,8 +150,11 @@ class Attempt:
     def note_bill(self, billed: AttemptBill) -> None:
         """What the bill says goes into the records: cost, and counts where the provider's are missing or unusable."""
         facts, bill = self.facts, billed.bill
-        cost = bill.cost_pico_usd
-        facts.cost_pico_usd = None if cost is None else -(-cost.numerator // cost.denominator)  # rounded up
+        if bill.cost_pico_usd is None:
+            facts.cost_pico_usd = None
+        else:
+            cost, scale = bill.cost_pico_usd.as_integer_ratio()
+            facts.cost_pico_usd = -(-cost // scale)  # rounded up
         if billed.counted.refused and facts.usage is not None:
             facts.notes = (*facts.notes, *(f"bad_usage: {reason}" for reason in billed.counted.refused))
             facts.usage = None

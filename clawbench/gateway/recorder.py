@@ -85,10 +85,13 @@ class Trace:
     @property
     def cost_pico_usd(self) -> int | None:
         """Upstream cost of all attempts; None if one of them is unknown, or there was none."""
-        costs = [attempt.cost_pico_usd for attempt in self.attempts]
-        if not costs or None in costs:
-            return None
-        return sum(cost for cost in costs if cost is not None)
+        total: int | None = None
+        for attempt in self.attempts:
+            cost = attempt.cost_pico_usd
+            if cost is None:
+                return None
+            total = cost if total is None else total + cost
+        return total
 
     def close(self, status: str, *, t_end_s: float, error_kind: str | None = None) -> None:
         """Writes the request's rows. Call once, when nothing more will happen."""

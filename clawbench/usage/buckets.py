@@ -94,4 +94,4 @@ class Counted(Struct, frozen=True, kw_only=True):
     @property
     def buckets(self) -> Buckets:
         """All parts together."""
-        return summed(tuple(part.buckets for part in self.parts))
+        return summed(tuple([part.buckets for part in self.parts]))
