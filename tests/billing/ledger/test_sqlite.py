@@ -328,10 +328,11 @@ async def test_a_start_releases_what_nobody_has_judged_for_72_hours(tmp_path: Pa
 
 
 async def test_settles_go_before_the_holds_that_wait_with_them_and_all_share_a_commit(tmp_path: Path) -> None:
-    gate, waits = threading.Event(), threading.Event()
+    gate, waits, stands = threading.Event(), threading.Event(), threading.Event()
 
     def failpoint(step: str) -> None:
         if step == "commit" and waits.is_set():
+            stands.set()
             gate.wait()
 
     ledger = SqliteLedger(tmp_path / "ledger.db", now_us=Clock(), failpoint=failpoint)
@@ -339,8 +340,7 @@ async def test_settles_go_before_the_holds_that_wait_with_them_and_all_share_a_c
     held = await ledger.hold("a", "k", "1", "b", 100, NOON_US * 2)
     waits.set()
     before = asyncio.ensure_future(ledger.top_up("b", "second", 1))
-    await asyncio.sleep(0)
-    while ledger.queued:
+    while not stands.is_set():  # from here on nothing joins its batch
         await asyncio.sleep(0)
     asked = asyncio.gather(ledger.hold("a", "k", "2", "b", 90, NOON_US * 2), ledger.settle(held.id, Charge(amount=10)))
     await asyncio.sleep(0)
