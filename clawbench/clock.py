@@ -81,22 +81,21 @@ class LoopClock:
     for; with another origin, or a real loop, at the nearest that floats, or the machine, allow.
     """
 
-    __slots__ = ("_origin_s", "_time", "_wake_at")
+    __slots__ = ("_loop", "_origin_s", "_wake_at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, *, origin_s: float | None = None) -> None:
-        loop = loop or asyncio.get_running_loop()
-        self._time = loop.time
+        self._loop = loop = loop or asyncio.get_running_loop()
         self._origin_s = loop.time() if origin_s is None else origin_s
         self._wake_at: Callable[[float], Awaitable[None]]
         self._wake_at = loop.wake_at if isinstance(loop, VirtualLoop) else partial(_wait_until, loop)
 
     def now(self) -> float:
         """Seconds since the origin."""
-        return self._time() - self._origin_s
+        return self._loop.time() - self._origin_s
 
     def sleep(self, s: float) -> Awaitable[None]:
         """Wait `s` seconds from now; 0 or less lets other tasks run once."""
-        return self._wake_at(_later(self._time(), s))
+        return self._wake_at(_later(self._loop.time(), s))
 
     def sleep_until(self, t_s: float) -> Awaitable[None]:
         """Wait until the instant `t_s`; a past one lets other tasks run once."""
