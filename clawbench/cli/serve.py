@@ -97,8 +97,11 @@ def command(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if record_into is not None:
         _check_costs_nothing(loaded)
-    opened = prepare if record_into is None else prepare_live
-    prepared = opened(loaded, priced_at_s=now().timestamp())
+    priced_at_s = now().timestamp()
+    if record_into is None:
+        prepared = prepare(loaded, priced_at_s=priced_at_s)
+    else:
+        prepared = prepare_live(loaded, priced_at_s=priced_at_s)
     asyncio.run(
         _billed(
             ledger_file,

@@ -38,7 +38,6 @@ from clawbench.types import ChatRequest
 from clawbench.wires import wire_for
 from clawbench.workloads.protocol import Arrival
 
-# Answers are stamped with this plus virtual seconds, so that the same seed gives the same bytes.
 ACCOUNT = "bench"
 PROGRESS_EVERY = 200
 ENTRIES_REMEMBERED = 50_000  # by the ledger of a server in memory

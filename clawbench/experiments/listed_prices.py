@@ -82,12 +82,14 @@ def weighed(offers: Iterable[Offer], prices: OfferPrices, *, at_s: float) -> lis
 
     Those in force at `at_s` (Unix seconds) for the usual tier of service, outside windows; without both rates, None.
     """
-    found = []
-    for offer in offers:
+
+    def at_its_row(offer: Offer) -> Offer:
         row = prices.row(offer, at_s=at_s)
-        own = row is None or row.tariff.provider == offer.id
-        found.append(offer if row is None or own else structs.replace(offer, rates=_rates_of(row.tariff)))
-    return found
+        if row is None or row.tariff.provider == offer.id:  # without a price, or with its own
+            return offer
+        return structs.replace(offer, rates=_rates_of(row.tariff))
+
+    return [at_its_row(offer) for offer in offers]
 
 
 def _rates_of(row: Tariff) -> Rates | None:

@@ -32,7 +32,8 @@ from clawbench.workloads.arrivals import ArrivalProcess, Bursty, ClosedLoop, Con
 from clawbench.workloads.prompts import PromptFile, PromptSource, RecordedPrompts
 from clawbench.workloads.traffic import Traffic
 
-VIRTUAL_EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z, at which the time of every cell begins
+# 2026-01-01T00:00:00Z. Answers are stamped with this plus virtual seconds, so that the same seed gives the same bytes.
+VIRTUAL_EPOCH_S = 1_767_225_600
 PROBLEMS_SHOWN = 5
 
 

@@ -17,8 +17,9 @@ from clawbench.billing.outcomes import Ending
 from clawbench.errors import UpstreamError
 from clawbench.gateway.recorder import AttemptFacts
 from clawbench.routing.router import Lease
+from clawbench.transports.burst import Burst
 from clawbench.transports.protocol import Transport
-from clawbench.types import Burst, ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd, TextRun, Usage
+from clawbench.types import ChatRequest, Chunk, Completion, Delta, HttpReply, StreamEnd, TextRun, Usage
 from clawbench.wires.gemini_reply import PROMPT_BLOCKED
 from clawbench.wires.protocol import StreamDecoder, Wire
 

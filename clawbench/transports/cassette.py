@@ -18,9 +18,10 @@ from clawbench.clock import Clock
 from clawbench.errors import UpstreamError
 from clawbench.rng import Draws, draws
 from clawbench.routing.estimates import UNKNOWN
+from clawbench.transports.burst import Burst
 from clawbench.transports.restage import Restaged, restage
 from clawbench.transports.timeline import Timeline, recorded, streamed, whole
-from clawbench.types import Burst, ChatRequest, Chunk, Headers, HttpCall, Match, Offer, Provenance
+from clawbench.types import ChatRequest, Chunk, Headers, HttpCall, Match, Offer, Provenance
 from clawbench.wires.protocol import Wire
 
 CALLS_REMEMBERED = 8192

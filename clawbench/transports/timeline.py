@@ -8,7 +8,7 @@ meets the same luck at an offer under every strategy. The label says which it wa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import overload
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -21,6 +21,12 @@ from clawbench.types import LatencyProfile, TimingSource
 RATE_MIN = 1e-3  # output tokens per second; keeps a wild draw from stalling a run for days
 
 
+class Instants(Protocol):
+    """Seconds by the place of a chunk: a list, or worked out when asked for, since of most streams two ever are."""
+
+    def __getitem__(self, place: int, /) -> float: ...
+
+
 class Timeline(Struct, frozen=True):
     """Offsets in seconds since dispatch.
 
@@ -30,34 +36,19 @@ class Timeline(Struct, frozen=True):
 
     headers_s: float
     ends: Sequence[int]
-    at_s: Sequence[float]
+    at_s: Instants
     source: TimingSource
 
 
-class _Evenly(Sequence[float]):
-    """`count` instants, evenly spaced from `first_s` on, the one at place `last` being `span_s` later; worked out when
-    asked for, since of most streams only two ever are.
-    """
+class _Evenly(Struct, frozen=True):
+    """Instants that are evenly spaced from `first_s` on, the one at place `last` being `span_s` later."""
 
-    __slots__ = ("_count", "_first_s", "_last", "_span_s")
+    first_s: float
+    span_s: float
+    last: int
 
-    def __init__(self, first_s: float, span_s: float, last: int, count: int) -> None:
-        self._first_s, self._span_s, self._last, self._count = first_s, span_s, last, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, place: int) -> float: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[float]: ...
-
-    def __getitem__(self, place: int | slice) -> float | list[float]:
-        places = range(self._count)[place]
-        if isinstance(places, range):
-            return [self._first_s + self._span_s * each / self._last for each in places]
-        return self._first_s + self._span_s * places / self._last
+    def __getitem__(self, place: int, /) -> float:
+        return self.first_s + self.span_s * place / self.last
 
 
 def recorded(timing: RecordedTiming) -> Timeline:
@@ -112,7 +103,7 @@ def streamed(
             ttft_s = min(ttft_s, revealed.e2e_s)
             span_s = revealed.e2e_s - ttft_s
     last = max(1, len(ends) - 1)
-    return Timeline(ttft_s, ends, _Evenly(ttft_s, span_s, last, len(ends)), source)
+    return Timeline(ttft_s, ends, _Evenly(ttft_s, span_s, last), source)
 
 
 def _drawn(profile: LatencyProfile, draw: Draws) -> tuple[float, float]:

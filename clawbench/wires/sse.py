@@ -90,8 +90,8 @@ class SseSplitter:
             and data[-1] == 10
             and data[:6] == b"data: "
             and length <= self._bytes_max
-            and not (self._held or self._data or self._name or self._after_cr or self.oversize)
             and data.find(13) < 0
+            and self.is_between_events()
         ):
             self._first_line = False
             return data[6:-2]

@@ -7,7 +7,8 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbench.types import Burst, Chunk
+from clawbench.transports.burst import Burst
+from clawbench.types import Chunk
 
 
 @st.composite
