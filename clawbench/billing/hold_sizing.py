@@ -61,7 +61,7 @@ class HoldSizing:
 
     def __init__(self, prices: OfferPrices, agreed: Terms) -> None:
         self._prices, self._agreed = prices, agreed
-        self._ceilings: dict[str, Ceiling | None] = {}
+        self._ceilings: dict[tuple[str, int], Ceiling | None] = {}
 
     def amount(self, request: ChatRequest, offers: Iterable[Offer], *, at_s: float) -> int:
         """pico-UAT to hold; offers without a price are left out, since they bill nothing that anybody could charge.
@@ -71,11 +71,12 @@ class HoldSizing:
         input_max = _input_tokens_max(request)
         has_tier = request.extra.get("service_tier") not in (None, "default", "standard")
         has_hosted_tools = any(tool.get("type") != "function" for tool in request.tools or ())
-        worst = 0
+        worst, era = 0, self._prices.era(at_s)
         for offer in offers:
-            ceiling = self._ceilings.get(offer.id, _UNKNOWN)
+            key = (offer.id, era)
+            ceiling = self._ceilings.get(key, _UNKNOWN)
             if ceiling is _UNKNOWN:
-                ceiling = self._ceilings[offer.id] = self._ceiling(offer, at_s)
+                ceiling = self._ceilings[key] = self._ceiling(offer, at_s)
             if ceiling is not None:
                 window = offer.context_window
                 tokens = input_max if window is None or window > input_max else window

@@ -10,12 +10,13 @@ without one it has no price. Knows no usage and no ledger.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from clawbench.billing.charge import Served
-from clawbench.billing.price_book import CompiledRow, PriceBook, Tariff
+from clawbench.billing.price_book import CompiledRow, PriceBook, Tariff, instant
 from clawbench.billing.price_tables import LongContext
 from clawbench.types import Offer, Rates
 
@@ -35,7 +36,7 @@ _RESOLVED_MAX: Final = 4096
 class OfferPrices:
     """The price book of a catalog, looked up by offer and served model. `at_s` everywhere is Unix seconds."""
 
-    __slots__ = ("_by_stem", "_listed", "_offers", "_resolved", "book")
+    __slots__ = ("_by_stem", "_listed", "_offers", "_resolved", "_turns_s", "book")
 
     def __init__(
         self,
@@ -63,7 +64,9 @@ class OfferPrices:
             if (offer.id, offer.upstream_model) in priced:
                 for name in (offer.upstream_model, offer.model):
                     self._by_stem.setdefault((offer.provider, stem(name)), offer)
-        self._resolved: dict[tuple[str, str | None], tuple[str, str]] = {}
+        self._resolved: dict[tuple[str, str | None, int], tuple[str, str]] = {}
+        ends = [end for row in self.book.rows for end in (row.valid_from, row.valid_to) if end is not None]
+        self._turns_s = sorted({instant(end) for end in ends})
 
     def served(self, offer: Offer, model: str | None, *, at_s: float, service_tier: str | None = None) -> Served:
         """What selects the price of an answer of this offer; `model` as the provider named it, None: it did not."""
@@ -75,8 +78,12 @@ class OfferPrices:
         provider, name = self._row_of(offer, None, at_s)
         return self.book.row(provider, name, at_s)
 
+    def era(self, at_s: float) -> int:
+        """Which rows are in force: at instants of the same number, the same."""
+        return bisect_right(self._turns_s, at_s)
+
     def _row_of(self, offer: Offer, model: str | None, at_s: float) -> tuple[str, str]:
-        key = (offer.id, model)
+        key = (offer.id, model, self.era(at_s))
         found = self._resolved.get(key)
         if found is None:
             found = self._resolve(offer, model, at_s)

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from clawbench.analysis.frames import RunFolder
+from clawbench.billing.hold_sizing import HoldSizing
 from clawbench.config.plan import load_plan
 from clawbench.experiments.prepare import prepare
 from clawbench.experiments.runner import run_plan
-from clawbench.types import Rates, Tier
+from clawbench.types import ChatRequest, Rates, Tier
 from tests.billing.tampering import AT
 from tests.experiments.made_plan import made_plan
 
@@ -76,3 +77,20 @@ def test_the_row_in_force_is_weighed(tmp_path: Path, at_s: float, expected: int)
     found = rates(plan_with(tmp_path, {**QUICK, "valid_to": day}, later), priced_at_s=at_s)["quick/m"]
     assert found is not None
     assert found.input == expected
+
+
+def test_an_answer_is_billed_by_the_row_in_force_though_an_earlier_one_had_none(tmp_path: Path) -> None:
+    later = {**QUICK, "valid_from": "2030-01-01T00:00:00Z", "valid_to": "2031-01-01T00:00:00Z"}
+    prepared = prepare(load_plan(plan_with(tmp_path, later)))
+    prices, offer = prepared.biller.prices, prepared.catalog.offers["quick/m"]
+    providers = [prices.served(offer, "m", at_s=at_s).provider for at_s in (0.0, 1_893_456_000.0, 2e9, 0.0)]
+    assert providers == ["quick/m", "quick", "quick/m", "quick/m"]
+
+
+def test_what_is_held_follows_the_row_in_force(tmp_path: Path) -> None:
+    day, day_s = "2030-01-01T00:00:00Z", 1_893_456_000.0
+    dearer = {**CHEAP, "provider": "quick", "valid_from": day}
+    prepared = prepare(load_plan(plan_with(tmp_path, {**QUICK, "valid_to": day}, dearer)))
+    sizing = HoldSizing(prepared.biller.prices, prepared.biller.agreed)
+    request, offers = ChatRequest(model="m", messages=[], max_output_tokens=10), [prepared.catalog.offers["quick/m"]]
+    assert [sizing.amount(request, offers, at_s=at_s) for at_s in (day_s - 1, day_s)] == [10 * 2_000, 10 * 9_000_000]
